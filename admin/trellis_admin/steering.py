@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from pydantic import JsonValue
@@ -76,6 +77,8 @@ class Steering:
         deadline: timedelta | datetime | None = None,
     ) -> ActionDone:
         """Let a failed job begin again, with the stored payload and all its attempts. Raises as `cancel`.
+
+        Where the contract is known, and its workers would refuse the payload, `ActionRefused` says why.
 
         Args:
             job: see `cancel`.
@@ -282,7 +285,9 @@ class Steering:
         deadline: timedelta | datetime | None,
     ) -> ActionDone:
         place = await self._place(job, seen)
-        actions, by = job_actions(self.session.connection, place.prefix), self._by(reason)
+        refuse = None if self.contract is None else partial(self.contract.refuse, place.prefix)
+        actions = job_actions(self.session.connection, place.prefix, refuse_payload=refuse)
+        by = self._by(reason)
         async with self.session.audit.action(Kind.JOB, action, _target(place), reason=reason) as audited:
             match action:
                 case Action.CANCEL:

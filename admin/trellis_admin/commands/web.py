@@ -77,7 +77,7 @@ _Contract = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PACKAGE",
-        help="A generated package: it says which fields are secret and which edited payloads are valid.",
+        help="A generated package: it says which fields are secret, and which payloads are valid to be sent again.",
     ),
 ]
 _Database = Annotated[

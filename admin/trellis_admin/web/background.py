@@ -21,8 +21,7 @@ from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.jobs.model.subjects import STREAM
 
 from trellis_admin.audit_log import AdminResourceMissing
-from trellis_admin.bulk import BulkRecord
-from trellis_admin.operator import Operator
+from trellis_admin.bulk import BulkActions, BulkRecord
 from trellis_admin.projection import Database, follow
 
 __all__ = ["Background", "StreamEnd"]
@@ -46,7 +45,7 @@ class Background:
 
     connection: Connection
     database: Path
-    operator: Operator
+    bulk: BulkActions
     problem: str | None = None
     """Why the stream is not followed; None while it is."""
     end: StreamEnd | None = None
@@ -107,7 +106,7 @@ class Background:
     async def _run_bulk_actions(self) -> None:
         """Run bulk actions that begin here, and those that a process which died had begun. An account that may only read does not."""
         try:
-            await self.operator.bulk.serve(on_record=self._keep)
+            await self.bulk.serve(on_record=self._keep)
         except (AdminResourceMissing, PermissionDenied) as denial:
             _log.info("the console runs no bulk actions: %s", denial, extra=log_fields(LogEvent.BULK_NOT_RUN))
             raise _NotAllowed from denial

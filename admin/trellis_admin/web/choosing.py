@@ -42,6 +42,11 @@ def choose_access(given: Given) -> Access:
         raise ConfigurationError(
             "--web-token and --user-header exclude each other: choose how the console knows a person"
         )
+    of_proxy = {"--proxy": given.proxies, "--operator": given.operators, "--viewer": given.viewers}
+    if not given.user_header and (unused := [option for option, names in of_proxy.items() if names]):
+        raise ConfigurationError(
+            f"{', '.join(unused)}: such names and addresses count only with --user-header, behind an authenticating proxy"
+        )
     if given.token or given.viewer_token:
         return _by_token(given)
     if given.user_header:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
@@ -16,7 +16,7 @@ from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import TransportError
 
-from trellis_admin.bulk import BulkRecord
+from trellis_admin.bulk import BulkActions, BulkRecord
 from trellis_admin.operator import Operator
 from trellis_admin.payloads import PayloadContract
 from trellis_admin.projection import Database, connect_reader
@@ -143,8 +143,8 @@ class Console:
                 self._path = self.settings.database or await default_database(self._connection)
                 Database.open(self._path).close()
                 self._pool = stack.enter_context(ThreadPoolExecutor(_THREADS, "trellis-query"))
-                operator = self.operator(Identity("console", Role.OPERATOR))
-                self._background = Background(self._connection, self._path, operator)
+                bulk = self.bulk(Identity("console", Role.OPERATOR))
+                self._background = Background(self._connection, self._path, bulk)
                 await stack.enter_async_context(self._background.running())
                 self._stack = stack.pop_all()
 
@@ -183,6 +183,12 @@ class Console:
         return Operator(
             self.connection, self._path, actor=identity.actor, source=identity.source, contract=contract
         )
+
+    def bulk(self, identity: Identity) -> BulkActions:
+        """Return the bulk actions of a person. A bulk action has one contract: where several are known, those that begin here have none."""
+        known = self.settings.contracts
+        contract = known[0] if len(known) == 1 else None
+        return replace(self.operator(identity).bulk, contract=contract, known=known)
 
     def find_contract(self, prefix: str) -> PayloadContract | None:
         """Return the contract of a queue, if the console knows it."""

@@ -33,7 +33,7 @@ expired is blocked until its owner or an operator releases it."""
 
 RefusedAction = Literal["state", "changed", "deadline", "payload", "key"]
 """Why an action on a job was refused: the job is in a state that does not allow it; it has changed since the caller saw it;
-its deadline has passed; its payload is not stored any longer; or its queue has a concurrency key, and the action needs the
+its deadline has passed; its payload is not stored any longer, or the contract of the caller refuses it; or its queue has a concurrency key, and the action needs the
 contract."""
 
 

@@ -8,16 +8,19 @@ from html import unescape
 from pathlib import Path
 
 import httpx
+from orders_participant import OrdersService
 from pydantic import JsonValue
 from trellis_admin.audit_log import read_audit
 from trellis_admin.bulk import BulkAction
 from trellis_admin.bulk.store import BulkStore
+from trellis_admin.payloads import PayloadContract
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
 from tests.support.console_jobs import JobSeed, append_events
 from tests.support.console_requests import browsing, field, submit
 from tests.support.eventually import eventually
+from tests.support.stored_jobs import store_jobs
 
 
 async def newest_are_read(store: BulkStore, replayed: str) -> None:
@@ -81,6 +84,41 @@ async def test_many_jobs_are_replayed_once_the_count_is_typed(
     assert {answer.status_code for answer in (wrong, without_reason, too_fast)} == {422}
     assert "Nothing is dead" in dead.text
     assert "gateway is back" in shown.text
+
+
+async def test_many_jobs_are_checked_against_the_contract_of_the_console(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    contract = PayloadContract.of(OrdersService)
+    async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, opened):
+        connection = opened.console.connection
+        payloads: list[JsonValue] = [
+            {"orderId": "o-1"},
+            {"orderId": "o-1", "customerId": "c-1", "amountCents": 1},
+        ]
+        for payload in payloads:
+            await store_jobs(
+                connection,
+                1,
+                service="orders-service",
+                queue="charge-payment",
+                error="Checked: no",
+                created={"payload": payload},
+            )
+        await opened.catch_up()
+        question = "/ask?q=error:Checked&action=replay&all=1"
+        asked = await browser.get(question)
+        begun = await submit(browser, question, count="2", reason="r", rate="500", first="all")
+        store, bulk_id = BulkStore(connection), begun.headers["location"].rpartition("/")[2]
+
+        async def is_settled() -> bool:
+            return (await store.read(bulk_id)).is_settled
+
+        await eventually(is_settled)
+        record = await store.read(bulk_id)
+
+    assert f"would be refused: contract {contract.digest[:8]} does not read it" in unescape(asked.text)
+    assert (record.contract, record.sent, record.refused) == (contract.digest, 1, 1)
 
 
 async def test_a_bulk_action_that_waits_says_what_came_of_its_first_jobs(

@@ -86,9 +86,9 @@ async def begin_bulk(request: Request, form: Form) -> Response:
     answer = _read_answer(plan, action, form)
     if isinstance(answer, str):
         return await _ask_again(request, plan, form, answer)
-    operator = console.operator(request.state.identity)
+    bulk = console.bulk(request.state.identity)
     try:
-        record = await operator.bulk.start(
+        record = await bulk.start(
             plan,
             confirm=plan.count,
             reason=form.one("reason").strip() or None,
@@ -96,7 +96,7 @@ async def begin_bulk(request: Request, form: Form) -> Response:
             rate=answer.rate,
         )
     except CountDiffers as differs:
-        newer = await operator.bulk.plan(plan.action, plan.filter, at=plan.at)
+        newer = await bulk.plan(plan.action, plan.filter, at=plan.at)
         said = f"Nothing was {action.done}: {plural(differs.confirmed, 'job')} matched when you were asked, {differs.count:,} do now."
         return await _ask_again(request, newer, form, said)
     console.forget_navigation()
@@ -110,8 +110,8 @@ async def _ask(request: Request, text: str, name: str, given: QueryParams) -> Re
     try:
         wanted = parse_filter(text, datetime.now(UTC))
         console.check_filter(request.state.identity, wanted)
-        operator = console.operator(request.state.identity)
-        plan = await operator.bulk.plan(BulkAction(name), wanted, at=read_sequence(given.get("at")))
+        bulk = console.bulk(request.state.identity)
+        plan = await bulk.plan(BulkAction(name), wanted, at=read_sequence(given.get("at")))
     except (FilterProblem, BulkProblem) as problem:
         return redirect(request, jobs_link(request, text), Notice("bad", "Nothing was changed", str(problem)))
     if not plan.count:

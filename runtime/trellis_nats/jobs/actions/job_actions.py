@@ -27,7 +27,7 @@ from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 from trellis_nats.jobs.store.job_reader import JobReader
 
-__all__ = ["REQUEST_TIMEOUT", "ActionDone", "JobActions", "job_actions"]
+__all__ = ["REQUEST_TIMEOUT", "ActionDone", "JobActions", "RefusePayload", "job_actions"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ _MANUAL_REPLAY: Final[JsonValue] = {"kind": "manualReplay"}
 
 LeaveKey = Callable[[StoredEvent], Awaitable[None]]
 """Removes a job that will not begin from the record of its key, given its newest event."""
+RefusePayload = Callable[[bytes, str], str | None]
+"""Returns why a payload is not sent again, given the event that has it and the digest of its writer; None if it is."""
 
 
 _Made = tuple[NewEvent | CopiedEvent, str | None]
@@ -67,11 +69,18 @@ class JobActions:
     """
 
     def __init__(
-        self, event_log: EventLog, reader: JobReader, leave_key: LeaveKey, *, clock: Clock | None = None
+        self,
+        event_log: EventLog,
+        reader: JobReader,
+        leave_key: LeaveKey,
+        *,
+        refuse_payload: RefusePayload | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._event_log = event_log
         self._seen_jobs = SeenJobs(event_log, reader)
         self._leave_key = leave_key
+        self._refuse_payload = refuse_payload
         self._clock = clock or Clock()
 
     async def cancel(
@@ -126,7 +135,7 @@ class JobActions:
 
         Raises:
             ActionRefused: the job has not failed, has changed since `seen`, or its deadline has passed; or its payload is
-                not stored any longer.
+                not stored any longer, or is refused by the contract of the caller.
             ConfigurationError: the new deadline has passed, or is neither a datetime with a time zone nor a timedelta.
             JobNotFound: no event of the job is stored.
             MalformedJobEvent: the job's newest event cannot be read.
@@ -196,6 +205,9 @@ class JobActions:
             if copied is None:
                 detail = "its payload is not stored any longer: create a new job"
                 raise refuse(action, found.decided, found.state, why="payload", at=now, detail=detail)
+            why = self._refuse_payload and self._refuse_payload(copied.text, copied.writer)
+            if why:
+                raise refuse(action, found.decided, found.state, why="payload", at=now, detail=why)
             own = instant(copied.deadline)
             if new_deadline is None and own is not None and own <= now:
                 detail = (
@@ -264,13 +276,19 @@ class JobActions:
 
 
 def job_actions(
-    connection: Connection, prefix: str, *, timeout: timedelta = REQUEST_TIMEOUT, clock: Clock | None = None
+    connection: Connection,
+    prefix: str,
+    *,
+    refuse_payload: RefusePayload | None = None,
+    timeout: timedelta = REQUEST_TIMEOUT,
+    clock: Clock | None = None,
 ) -> JobActions:
     """Return the actions on the jobs of a queue, for a program that does not have its contract.
 
     Args:
         connection: to the server.
         prefix: the queue's `publishPrefix`, under which the events of its jobs are published.
+        refuse_payload: says which payloads are not sent again; None where none is refused.
         timeout: how long a request waits for its answer.
         clock: the clock by which jobs wait and expire.
     """
@@ -284,4 +302,4 @@ def job_actions(
         )
         await leave_stored_key(connection, prefix, opening, timeout=timeout)
 
-    return JobActions(event_log, reader, leave_key, clock=clock)
+    return JobActions(event_log, reader, leave_key, refuse_payload=refuse_payload, clock=clock)

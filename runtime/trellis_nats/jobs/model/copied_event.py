@@ -37,6 +37,8 @@ class CopiedMembers(NamedTuple):
     """The concurrency key under which the job was admitted."""
     event: LifecycleEvent
     """The event that has the payload."""
+    text: bytes
+    """That event as it is stored."""
 
     @classmethod
     def of(cls, created: StoredText | None, retried: StoredText | None) -> Self | None:
@@ -64,6 +66,7 @@ class CopiedMembers(NamedTuple):
             lineage=next((raw for raw in map(_lineage, openings) if raw is not None), None),
             concurrency=_key_of(opened.stored.event),
             event=opened.stored.event,
+            text=opened.text,
         )
 
 
