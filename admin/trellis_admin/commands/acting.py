@@ -63,7 +63,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would happen
 Confirmed = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for the count.")]
 Rate = Annotated[
     float | None,
-    typer.Option(min=0.1, metavar="N", help="Jobs a second. Default: that of the library; 0.1 to 1,000."),
+    typer.Option(min=0.1, max=5_000, metavar="N", help="Jobs a second, 0.1 to 5,000. Default: 20."),
 ]
 BeginWith = Annotated[
     int | None,
@@ -84,17 +84,34 @@ _PAST = {
 }
 
 
-def require_one(ids: list[str] | None, matching: str | None, group: str | None = None) -> None:
-    """Require ids, or else a group or a filter of jobs.
+def require_one(
+    ids: list[str] | None,
+    matching: str | None,
+    group: str | None = None,
+    *,
+    rate: float | None,
+    begin_with: int | None = None,
+    all_at_once: bool = False,
+) -> None:
+    """Require ids, or else a group or a filter of jobs; and a pace only for the latter.
 
     Raises:
-        BadParameter: both are given, or neither is.
+        BadParameter: both are given, or neither is; or the options of a pace do not go with them.
     """
     if bool(ids) == (matching is not None or group is not None):
         raise typer.BadParameter(
             "name jobs by their ids, or all that match with --matching; dead ones also with --group",
             param_hint="ID",
         )
+    pace = {"--rate": rate is not None, "--begin-with": begin_with is not None, "--all-at-once": all_at_once}
+    for option, is_given in pace.items():
+        if ids and is_given:
+            raise typer.BadParameter(
+                "jobs that are named by id are acted upon at once; name many with --matching",
+                param_hint=option,
+            )
+    if all_at_once and begin_with is not None:
+        raise typer.BadParameter("leave out --begin-with", param_hint="--all-at-once")
 
 
 async def act_on_jobs(
@@ -115,8 +132,10 @@ async def act_on_jobs(
     from trellis_admin.terminal import print_json, print_text
 
     if dry_run:
-        found = [(await find_job(operator, job)).id for job in ids]
-        _print_plan(await operator.bulk.plan(action, f"id:{','.join(found)}"), as_json=as_json)
+        # The id alone would also find the jobs whose ids begin with it, and those of other queues.
+        places = [await find_job(operator, job) for job in ids]
+        named = ",".join(f"{place.prefix}.{place.id}" for place in places)
+        _print_plan(await operator.bulk.plan(action, f"id:{named}"), as_json=as_json)
         raise typer.Exit
     results: list[dict[str, object]] = []
     worst = ExitCode.OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -26,6 +26,9 @@ app = typer.Typer(
 def _describe() -> None:
     """Run what a fleet needs in addition to its workers."""
 
+
+_METRICS_HOST: Final = "127.0.0.1"
+_GRACE: Final = 30.0
 
 MetricsPort = Annotated[
     int | None,
@@ -84,10 +87,10 @@ Contracts = Annotated[
 def serve(
     connection: Connection,
     metrics_port: MetricsPort = None,
-    metrics_host: MetricsHost = "127.0.0.1",
+    metrics_host: MetricsHost = _METRICS_HOST,
     db: Db = None,
     duties: Duties = True,
-    grace: Grace = 30.0,
+    grace: Grace = _GRACE,
     rpc: Rpc = True,
     is_open: IsOpen = False,
     callers: Callers = None,
@@ -109,6 +112,16 @@ def serve(
     from trellis_admin.payloads import PayloadContract
     from trellis_admin.rpc.process import AdminOptions
 
+    # What is about something that is switched off.
+    unused = {
+        "--metrics-host": metrics_port is None and metrics_host != _METRICS_HOST and "--metrics-port",
+        "--grace": not duties and grace != _GRACE and "--duties",
+        "--open": not rpc and is_open and "--rpc",
+        "--callers": not rpc and callers is not None and "--rpc",
+    }
+    for option, needed in unused.items():
+        if needed:
+            raise typer.BadParameter(f"it needs {needed}", param_hint=option)
     wanted = AdminOptions(
         db=db,
         duties=DutyOptions(grace=timedelta(seconds=grace)) if duties else None,

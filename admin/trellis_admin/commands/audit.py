@@ -88,10 +88,12 @@ def audit_command(
     3: the manifest is not valid, or the server cannot be asked.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options_before(context.invoked_subcommand, context)
         return
     import asyncio
 
     from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
+    from trellis_admin.terminal import print_text
 
     request = AuditRequest(results=results, events=events, keep_values=show_payloads)
     with open_audited(against, others, registered) as service, Progress() as progress:
@@ -99,8 +101,16 @@ def audit_command(
             audit_service(service, connection.server, connection.options, request, progress=progress.show)
         )
     show = to_json if as_json else to_text
-    typer.echo(show([found], show_values=show_payloads))
+    print_text(show([found], show_values=show_payloads))
     raise typer.Exit(ExitCode.OK if found.is_safe else ExitCode.LEFT)
+
+
+def _refuse_options_before(command: str, context: typer.Context) -> None:
+    """Refuse options of the audit that stand before another command, which would not get them."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"write it after {command}", param_hint=parameter.opts[0])
 
 
 @app.command("export")
@@ -140,6 +150,7 @@ def export_command(
 
     from trellis_admin.manifests import open_contract
     from trellis_admin.samples import ExportRequest, export_samples, load_manifest, write_samples
+    from trellis_admin.terminal import print_text
 
     pointers = _parse_pointers(redact_pointer or [])
     if pointers and not redact:
@@ -156,7 +167,7 @@ def export_command(
     except OSError as error:
         raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint="DIR") from None
     unmatched = [(redact_pointer or ())[index] for index in exported.unmatched]
-    typer.echo(describe_export(exported, written, folder, unmatched))
+    print_text(describe_export(exported, written, folder, unmatched))
 
 
 def _parse_pointers(texts: list[str]) -> tuple[tuple[str, ...], ...]:

@@ -96,10 +96,15 @@ async def resume(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_
     4: there is no such bulk action.
     5: it has ended already, stopped again, or jobs were refused.
     """
+    from trellis_admin.bulk import BulkState
+
     bulk_id = await find_bulk(operator, bulk_id)
     record = await operator.bulk.read(bulk_id)
-    if not record.needs_runner:
+    lost_its_process = record.needs_runner and (record.state is BulkState.RUNNING or record.is_final)
+    if not lost_its_process:
         record = await operator.bulk.go_on(bulk_id, reason=reason)
+    elif reason is not None:
+        typer.echo(f"it is {record.state}, and only goes on here: the reason is not stored", err=True)
     await run_bulk(operator, record, as_json=as_json)
 
 

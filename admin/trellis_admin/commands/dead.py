@@ -83,6 +83,7 @@ async def list_command(
         at=at,
         before=before,
         sort=sort,
+        usual="changed",
         as_ids=as_ids,
         as_csv=as_csv,
         as_json=as_json,
@@ -171,7 +172,7 @@ async def replay(
     4: there is no such job.
     5: refused: it is not dead, or was not confirmed.
     """
-    require_one(ids, matching, group)
+    require_one(ids, matching, group, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
     if edit is not None:
         if dry_run:
             raise typer.BadParameter(
@@ -235,7 +236,7 @@ async def dismiss(
     4: there is no such job.
     5: refused: it is not dead, or was not confirmed.
     """
-    require_one(ids, matching, group)
+    require_one(ids, matching, group, rate=rate)
     if ids:
         await act_on_jobs(operator, "dismiss", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(

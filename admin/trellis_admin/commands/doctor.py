@@ -65,10 +65,11 @@ def doctor(
     3: the server cannot be asked.
     """
     from trellis_admin.doctor import Severity, examine, to_json, to_text
+    from trellis_admin.terminal import print_text
 
     facts = _collect(connection, packages or [], role, db, with_projection=projection)
     findings = examine(facts)
-    typer.echo((to_json if as_json else to_text)(facts, findings))
+    print_text((to_json if as_json else to_text)(facts, findings))
     is_well = all(finding.severity is Severity.HINT for finding in findings)
     raise typer.Exit(ExitCode.OK if is_well else ExitCode.LEFT)
 

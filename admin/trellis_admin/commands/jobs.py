@@ -76,6 +76,7 @@ async def list_command(
         at=at,
         before=before,
         sort=sort,
+        usual="newest",
         as_ids=as_ids,
         as_csv=as_csv,
         as_json=as_json,
@@ -105,17 +106,20 @@ async def show(
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_event, describe_history, describe_values, history_to_wire
 
+    if reason is not None and not payload:
+        raise typer.BadParameter("it says why values are looked at; add --payload", param_hint="--reason")
     place = await find_job(operator, job)
     target = f"{place.prefix}.{place.id}"
     history = await operator.history(target)
     found = [row for row in await operator.ask(find_jobs, history.id) if row.prefix == history.prefix]
     family = await operator.ask(read_family, found[0]) if found else None
     revealed = await operator.reveal(target, reason=reason) if payload else None
-    if as_json:
-        print_json("job", {"job": history_to_wire(history, revealed), "family": family})
-        return
     recreated = await operator.ask(find_recreated, found[0]) if found else None
     wait = await operator.ask(find_wait_of, found[0], now()) if found else None
+    if as_json:
+        shown = history_to_wire(history, revealed)
+        print_json("job", {"job": shown, "family": family, "recreated": recreated, "versionWait": wait})
+        return
     parts = [describe_history(history, family, now(), recreated=recreated, version_wait=wait)]
     if events:
         parts.append("\n".join(["Events", *(describe_event(event) for event in history.events)]))
@@ -205,7 +209,7 @@ async def cancel(
     4: there is no such job.
     5: refused: it has ended, or was not confirmed.
     """
-    require_one(ids, matching or None)
+    require_one(ids, matching or None, rate=rate)
     if ids:
         await act_on_jobs(operator, "cancel", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
@@ -243,7 +247,7 @@ async def retry(
     4: there is no such job.
     5: refused: its state does not allow it, or it was not confirmed.
     """
-    require_one(ids, matching or None)
+    require_one(ids, matching or None, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
     if ids:
         await act_on_jobs(operator, "retry", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
@@ -287,7 +291,7 @@ async def recreate(
     4: there is no such job.
     5: refused: it is not stale, was created again before, its key has no room, or it was not confirmed.
     """
-    require_one(ids, matching or None)
+    require_one(ids, matching or None, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
     if ids:
         await act_on_jobs(operator, "recreate", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(

@@ -30,11 +30,12 @@ async def list_matching(
     at: int | None,
     before: int | None,
     sort: Order,
+    usual: Order,
     as_ids: bool,
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Print the jobs that match. Where there are more, say on stderr how to get them."""
+    """Print the jobs that match. Where there are more, say on stderr how to get them. `usual` is the order without `--sort`."""
     from trellis_nats.clock import now
 
     from trellis_admin.queries import Sort
@@ -56,5 +57,5 @@ async def list_matching(
     elif page.rows:
         print_table(tabulate_jobs(page.rows, now()))
     again = " ".join([command, *(quote(term.text) for term in selection.filter.terms), f"--limit {limit}"])
-    again += "" if sort == "newest" else f" --sort {sort}"
+    again += "" if sort == usual else f" --sort {sort}"
     typer.echo(describe_page(page, again), err=True)

@@ -38,7 +38,9 @@ def metrics(
     """
     import asyncio
 
-    typer.echo(asyncio.run(_read(connection, db)), nl=False)
+    from trellis_admin.terminal import print_text
+
+    print_text(asyncio.run(_read(connection, db)).removesuffix("\n"))
 
 
 async def _read(connection: Connection, db: Path | None) -> str:

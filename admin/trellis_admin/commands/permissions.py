@@ -84,6 +84,7 @@ def permissions_command(
     from trellis_nats import Permissions, permissions
 
     from trellis_admin.packages import load_client, load_service
+    from trellis_admin.terminal import print_text
 
     wanted = [role.strip() for role in roles.split(",")]
     joined = Permissions()
@@ -98,7 +99,7 @@ def permissions_command(
                 jetstream_domain=domain,
                 jetstream_api_prefix=api_prefix,
             )
-    typer.echo(_to_json(joined, wanted) if as_json else joined.to_config(), nl=as_json)
+    print_text(_to_json(joined, wanted) if as_json else joined.to_config().removesuffix("\n"))
 
 
 def _to_json(joined: Permissions, roles: Sequence[str]) -> str:

@@ -102,6 +102,7 @@ def apply_command(
 
 def _finish(plans: list[ServicePlan], *, as_json: bool) -> None:
     from trellis_admin.report import to_json, to_text
+    from trellis_admin.terminal import print_text
 
-    typer.echo(to_json(plans) if as_json else to_text(plans))
+    print_text(to_json(plans) if as_json else to_text(plans))
     raise typer.Exit(ExitCode.OK if all(planned.is_done for planned in plans) else ExitCode.LEFT)

@@ -107,7 +107,10 @@ async def resume(
     result = await operator.resume(await find_prefix(operator, queue), reason=reason)
     removed = result.removed
     if as_json:
-        print_json("queue-resume", {"queue": queue, "removed": removed})
+        print_json(
+            "queue-resume",
+            {"queue": queue, "removed": removed, "missingBucket": result.missing_bucket},
+        )
     elif result.missing_bucket is not None:
         print_text(
             f"{queue} has no record of a pause, because bucket {result.missing_bucket} does not exist; workers that had seen one stay "

@@ -225,7 +225,8 @@ async def test_a_dry_run_of_named_jobs_counts_them_and_changes_nothing(
     edited = await operated.run("dead", "replay", dead[0], "--edit", str(edit), "--dry-run")
 
     assert (replay.code, dismiss.code, retry.code, unknown.code, edited.code) == (0, 0, 0, 4, 2), replay.error
-    assert replay.out.startswith(f"replay 2 jobs: id:{dead[0]},{dead[1]} state:dead, as of sequence ")
+    names = ",".join(f"trellis.jobs.shop.pack.{job}" for job in dead)
+    assert replay.out.startswith(f"replay 2 jobs: id:{names} state:dead, as of sequence ")
     assert json.loads(dismiss.out)["plan"]["count"] == 1
     assert retry.out.startswith("retry 0 jobs: ")
     assert "leave out --edit" in edited.error
