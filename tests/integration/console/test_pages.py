@@ -20,7 +20,9 @@ from trellis_admin.payloads import PayloadContract
 from trellis_admin.web import Identity, LocalAccess, Role, Settings, app
 from trellis_admin.web.protection import POLICY
 from trellis_nats import Options
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import purge_stream
+from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
@@ -39,12 +41,14 @@ from tests.support.console_jobs import (
 from tests.support.console_requests import browsing, field, heading, links_of, submit
 from tests.support.eventually import eventually
 from tests.support.operating import operator_connection
+from tests.support.projected import heartbeat
 
 DIED: Final[list[tuple[EventType, float, dict[str, JsonValue]]]] = [
     (EventType.STARTED, 1.0, {"tries": 1}),
     (EventType.DEAD, 2.0, {"error": "ValueError: no"}),
 ]
 VIEWER: Final = LocalAccess(Identity("support-reader", Role.VIEWER))
+TROUBLES: Final = re.compile(r"(?:In trouble|Older contract) \d+")
 QUEUE: Final = "/queues/orders-service/charge-payment"
 PAGES: Final = (
     "/",
@@ -319,6 +323,23 @@ async def test_without_a_contract_the_page_says_what_workers_show(
     assert "Rules of this queue" not in page
     assert "How it runs" in page
     assert "--contract PACKAGE" in page
+
+
+async def test_a_worker_that_has_stopped_is_not_in_trouble(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        before = TROUBLES.findall((await browser.get("/workers")).text)
+        sent = [timestamp(now() - timedelta(seconds=age)) for age in (9, 1)]
+        old = heartbeat(1, "w1", contractDigest="a" * 43, timestamp=sent[0], stopping=True, stopped=True)
+        new = heartbeat(2, "w2", contractDigest="b" * 43, timestamp=sent[1])
+        for beat in (old, new):
+            await publish_acked(opened.console.connection, beat.subject, beat.data)
+        await opened.catch_up()
+        page = (await browser.get("/workers")).text
+
+    assert page.index(">w2<") < page.index(">w1<")
+    assert "stopped <time" in page
+    assert len(before) == 2
+    assert TROUBLES.findall(page) == before
 
 
 async def test_a_change_without_its_token_changes_nothing(nats_server: NatsServer, tmp_path: Path) -> None:

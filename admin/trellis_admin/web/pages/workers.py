@@ -93,7 +93,7 @@ def _group(workers: Sequence[WorkerRow]) -> list[Service]:
 
 
 def _find_older(workers: Sequence[WorkerRow]) -> frozenset[str]:
-    """Return the workers whose contract is not that of the newest worker of their service."""
+    """Return the workers whose contract is not that of the newest worker of their service, except those that have stopped."""
     newest: dict[str, WorkerRow] = {}
     for worker in workers:
         if worker.digest is not None and (
@@ -103,7 +103,9 @@ def _find_older(workers: Sequence[WorkerRow]) -> frozenset[str]:
     return frozenset(
         worker.instance_id
         for worker in workers
-        if worker.digest is not None and worker.digest != newest[worker.service].digest
+        if worker.digest is not None
+        and worker.digest != newest[worker.service].digest
+        and not worker.has_stopped
     )
 
 
