@@ -21,10 +21,10 @@ def refuse_overwriting(folder: Path, index: Index, drift: list[Drift]) -> None:
     """
     edited = [f"{folder / found.name}" for found in drift if found.edited]
     if edited:
-        be, them = ("was", "it") if len(edited) == 1 else ("were", "them")
+        be, them, files = ("was", "it", "the file") if len(edited) == 1 else ("were", "them", "the files")
         raise OutputRefused(
             f"{', '.join(edited)} {be} edited since trellis-gen wrote {them}, by hand or by a formatter; "
-            f"move the edit elsewhere and delete {them}, and the next run writes {them} again"
+            f"move the edit elsewhere and delete {files}: the next run writes {them} again"
         )
     foreign = [f"{folder / found.name}" for found in drift if _is_foreign(index, found)]
     if foreign:

@@ -151,7 +151,9 @@ def test_an_edited_file_is_not_overwritten(tmp_path: Path, name: str) -> None:
     write(tmp_path / "p", indexed({"py.typed": ""}, a="1", b="1"))
     (tmp_path / "p" / name).write_text(OURS + "edited")
 
-    with pytest.raises(OutputRefused, match=rf"{name} was edited since trellis-gen wrote it.*delete it"):
+    with pytest.raises(
+        OutputRefused, match=rf"{name} was edited since trellis-gen wrote it.*delete the file: "
+    ):
         write(tmp_path / "p", {**package(a="2", b="2"), "py.typed": "new"})
 
     assert (tmp_path / "p" / "b.py").read_text() == f"{OURS}1"
