@@ -29,6 +29,7 @@ __all__ = [
     "Reason",
     "act_on_jobs",
     "act_on_many",
+    "exit_with",
     "print_bulk",
     "require_one",
     "run_bulk",
@@ -251,7 +252,6 @@ async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> 
     """Run a bulk action in this process until it is done or waits, and print what became of it."""
     from asyncio import CancelledError
 
-    from trellis_admin.bulk import BulkState
     from trellis_admin.terminal import ProgressLine, print_text
     from trellis_admin.texts.bulk_actions import describe_progress
 
@@ -268,7 +268,14 @@ async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> 
             typer.echo(f"interrupted; to continue: trellis bulk resume {record.id}", err=True)
             raise
     await print_bulk(operator, ended, as_json=as_json)
-    is_left = ended.state in {BulkState.STOPPED, BulkState.ABORTED} or ended.refused
+    exit_with(ended)
+
+
+def exit_with(record: BulkRecord) -> NoReturn:
+    """Exit with the code of a bulk action that does not run: whether it stopped or was aborted, or jobs were refused."""
+    from trellis_admin.bulk import BulkState
+
+    is_left = record.state in {BulkState.STOPPED, BulkState.ABORTED} or record.refused
     raise typer.Exit(ExitCode.REFUSED if is_left else ExitCode.OK)
 
 

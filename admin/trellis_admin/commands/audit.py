@@ -214,6 +214,8 @@ def open_audited(
     from trellis_admin.packages import UnreadablePackage, load_registered
 
     if against is None:
+        if others:
+            raise typer.BadParameter("it is for the manifest of --against", param_hint="--with")
         if registered is None:
             raise typer.BadParameter(
                 "pass --against CONTRACT, or --service with a service object", param_hint="--against"

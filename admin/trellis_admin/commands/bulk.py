@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from trellis_admin.commands.acting import Reason, print_bulk, run_bulk
+from trellis_admin.commands.acting import Reason, exit_with, print_bulk, run_bulk
 from trellis_admin.commands.choosing import find_bulk
 from trellis_admin.commands.list_by_default import ListByDefault
 from trellis_admin.commands.operating import AsJson, operated
@@ -60,7 +60,13 @@ async def show(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) -> 
 @app.command("watch")
 @operated
 async def watch(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) -> None:
-    """Print how far a bulk action is, until it waits or has ended. Another process runs it."""
+    """Print how far a bulk action is, until it waits or has ended. Another process runs it.
+
+    Exit codes:
+    0: it is done, waits or is paused.
+    4: there is no such bulk action.
+    5: it stopped or was aborted, or jobs were refused.
+    """
     import asyncio
 
     from trellis_admin.bulk import BulkState
@@ -83,6 +89,7 @@ async def watch(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) ->
         await asyncio.sleep(_POLL)
     if not as_json:
         await print_bulk(operator, record, as_json=False)
+    exit_with(record)
 
 
 @app.command("go-on")

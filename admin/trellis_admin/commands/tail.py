@@ -61,7 +61,9 @@ async def tail(
             event = LiveEvent.parse(message.subject, message.data, message.stream_sequence, message.stored_at)
             if event is None or (prefixes and event.prefix not in prefixes):
                 continue
-            if event.kind not in kinds if kinds else event.kind in _REPORTS and not reports:
+            is_report = event.kind in _REPORTS
+            is_wanted = event.kind in kinds or (is_report and reports) if kinds else not is_report or reports
+            if not is_wanted:
                 continue
             if as_json:
                 print_json("event", {"event": event}, indent=None)

@@ -46,7 +46,7 @@ from trellis_admin.rpc.trellis_jobs_participant import (
     NotFoundError,
     TrellisJobsService,
 )
-from trellis_admin.session import JobPlace
+from trellis_admin.session import JobPlace, QueueProblem
 from trellis_admin.steering import Steering
 
 __all__ = ["serve_admin_rpcs"]
@@ -102,7 +102,7 @@ def _serve_reading(service: TrellisJobsService, operator: Operator) -> None:
     async def get_key(_context: RpcContext, request: JobsGetKeyRequest) -> JobsGetKeyResponse:
         try:
             stored = await operator.keys.show(f"{request.service}/{request.type}", request.key)
-        except KeyProblem as problem:
+        except (KeyProblem, QueueProblem) as problem:
             raise NotFoundError(str(problem), resource="Key") from None
         return _to_key(request, stored, now())
 

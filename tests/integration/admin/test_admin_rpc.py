@@ -265,8 +265,9 @@ async def test_a_key_is_shown(nats_server: NatsServer, tmp_path: Path) -> None:
         listed = await client.rpc.jobs.get(JobsGetRequest(id=ref.id))
         display = await display_key(shop, ref.id)
         key = await client.rpc.jobs.get_key(JobsGetKeyRequest(service="shop", type="ship", key=display))
-        with pytest.raises(NotFoundError):
-            await client.rpc.jobs.get_key(JobsGetKeyRequest(service="shop", type="ship", key="none"))
+        for queue, name in (("ship", "none"), ("shipp", display)):
+            with pytest.raises(NotFoundError):
+                await client.rpc.jobs.get_key(JobsGetKeyRequest(service="shop", type=queue, key=name))
         go_on.set()
         await ref.result(timeout=SOON)
 

@@ -115,6 +115,22 @@ async def test_a_bulk_action_goes_on_whose_process_died_after_it_had_begun_to_wa
     assert "resume bulk" in log.out
 
 
+async def test_who_watches_a_bulk_action_learns_that_it_was_aborted(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        await store_jobs(connection_of(shop), 2)
+        server = ("--server", nats_server.url)
+        begun = await run_trellis_here(
+            "dead", "replay", "-m", "queue:pack", "--yes", "--begin-with", "1", *server
+        )
+        bulk_id = begun.out.split("bulk action ")[1][:26]
+        waits = await run_trellis_here("bulk", "watch", bulk_id, *server)
+        await run_trellis_here("bulk", "abort", bulk_id, *server)
+        aborted = await run_trellis_here("bulk", "watch", bulk_id, "--json", *server)
+
+    assert (waits.code, aborted.code) == (0, 5)
+    assert json.loads(aborted.out)["bulk"]["state"] == "aborted"
+
+
 async def test_an_option_before_a_command_that_would_not_get_it_is_refused(tmp_path: Path) -> None:
     ended = await run_trellis_here(
         *("audit", "--server", "nats://127.0.0.1:1", "export", tmp_path),
@@ -132,11 +148,11 @@ async def test_an_option_before_a_command_that_would_not_get_it_is_refused(tmp_p
         (["admin", "serve", "--no-rpc", "--open"], "--open"),
         (["admin", "serve", "--no-duties", "--grace", "5"], "--grace"),
         (["admin", "serve", "--metrics-host", "127.0.0.2"], "--metrics-host"),
+        (["audit", "--service", "main:service", "--with", "contracts"], "--with"),
         (["web", "--operator", "anna"], "--operator"),
         (["web", "--web-token", "t" * 20, "--viewer", "anna"], "--viewer"),
         (["web", "--proxy", "10.0.0.1"], "--proxy"),
     ],
-    ids=" ".join,
 )
 async def test_an_option_without_the_one_that_it_is_about_is_refused(
     arguments: list[str], option: str

@@ -190,7 +190,10 @@ async def test_events_are_printed_as_they_are_stored(operated: Operated) -> None
             await asyncio.sleep(0.2)
 
     tailing = asyncio.ensure_future(
-        operated.run("tail", "-q", "pack", "-e", "created", "-e", "completed", "--number", "2", "--json")
+        operated.run(
+            *("tail", "-q", "pack", "-e", "created", "-e", "completed", "--reports"),
+            *("--number", "4", "--json"),
+        )
     )
     await create_when_ready()
     ended = await tailing
@@ -198,7 +201,9 @@ async def test_events_are_printed_as_they_are_stored(operated: Operated) -> None
     assert ended.code == 0, ended.error
     events = [json.loads(line)["event"] for line in ended.out.splitlines()]
     assert {event["queue"] for event in events} == {"pack"}
-    assert {event["kind"] for event in events} <= {"created", "completed"}
+    kinds = {event["kind"] for event in events}
+    assert "logged" in kinds
+    assert kinds <= {"created", "completed", "logged"}
     assert "payload" not in ended.out
 
 

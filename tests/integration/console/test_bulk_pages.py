@@ -150,6 +150,12 @@ async def test_a_bulk_action_that_waits_says_what_came_of_its_first_jobs(
             for address in (bulk, f"{bulk}?o=again", f"{bulk}?o=refused", "/", "/dead", "/audit")
         ]
 
+        store = BulkStore(opened.console.connection)
+        await store.change(bulk.rpartition("/")[2], lambda record: replace(record, contract="otherwise"))
+        await browser.post(f"{bulk}/go-on", data={"csrf": field(shown, "csrf")})
+        went_on = (await browser.get(bulk)).text
+
+    assert "It goes on in a process that knows contract otherwis" in went_on
     came_of_it = "10 of 25 sent: 1 completed, 1 dead again, 8 wait or run"
     assert f"{came_of_it}. 15 jobs are sent once an operator lets it go on." in shown
     assert came_of_it in dead
