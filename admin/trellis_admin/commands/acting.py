@@ -97,8 +97,13 @@ def require_one(
     """Require ids, or else a group or a filter of jobs; and a pace only for the latter.
 
     Raises:
-        BadParameter: both are given, or neither is; or the options of a pace do not go with them.
+        BadParameter: both are given, or neither is; the filter is empty; or the options of a pace do not go with them.
     """
+    if matching is not None and not matching.strip():  # a variable of a shell that is not set
+        raise typer.BadParameter(
+            "the filter is empty, and every job would match; if that is meant, name their state, as in state:dead",
+            param_hint="--matching",
+        )
     if bool(ids) == (matching is not None or group is not None):
         raise typer.BadParameter(
             "name jobs by their ids, or all that match with --matching; dead ones also with --group",

@@ -209,7 +209,7 @@ async def cancel(
     4: there is no such job.
     5: refused: it has ended, or was not confirmed.
     """
-    require_one(ids, matching or None, rate=rate)
+    require_one(ids, matching, rate=rate)
     if ids:
         await act_on_jobs(operator, "cancel", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
@@ -247,7 +247,7 @@ async def retry(
     4: there is no such job.
     5: refused: its state does not allow it, or it was not confirmed.
     """
-    require_one(ids, matching or None, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
+    require_one(ids, matching, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
     if ids:
         await act_on_jobs(operator, "retry", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
@@ -291,7 +291,7 @@ async def recreate(
     4: there is no such job.
     5: refused: it is not stale, was created again before, its key has no room, or it was not confirmed.
     """
-    require_one(ids, matching or None, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
+    require_one(ids, matching, rate=rate, begin_with=begin_with, all_at_once=all_at_once)
     if ids:
         await act_on_jobs(operator, "recreate", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(

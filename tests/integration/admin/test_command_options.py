@@ -62,12 +62,15 @@ async def test_what_is_for_many_jobs_is_refused_where_jobs_are_named(nats_server
         both = ("dead", "replay", "-m", "queue:pack", "--yes", "--begin-with", "1", "--all-at-once")
         fast = ("dead", "replay", "-m", "queue:pack", "--yes", "--rate", "5001")
         looked = ("jobs", "show", operated.dead[0], "--reason", "INC-1")
-        ended = [await operated.run(*arguments) for arguments in (*named, both, fast, looked)]
+        empty = ("dead", "replay", "--matching", " ", "--yes")
+        refused = (*named, both, fast, empty, looked)
+        ended = [await operated.run(*arguments) for arguments in refused]
 
         states = [(await operated.shop.jobs.pack.ref(job).get()).state for job in operated.dead]
 
     assert [one.code for one in ended] == [2] * len(ended)
     assert "--begin-with: jobs that are named by id are acted upon at once" in ended[0].error
+    assert "--matching: the filter is empty, and every job would match" in ended[-2].error
     assert "add --payload" in ended[-1].error
     assert states == [JobState.DEAD, JobState.DEAD]
 

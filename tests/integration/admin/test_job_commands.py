@@ -255,7 +255,7 @@ async def test_many_are_replayed_after_the_count_is_agreed(operated: Operated) -
 
 async def test_a_bulk_action_that_waits_says_what_follows_and_goes_on(operated: Operated) -> None:
     operated.is_up = True
-    begun = await operated.run("dead", "replay", "-m", "", "--yes", "--begin-with", "1")
+    begun = await operated.run("dead", "replay", "-m", "state:dead", "--yes", "--begin-with", "1")
     bulk_id = begun.out.split("bulk action ")[1][:26]
     shown = await operated.run("bulk", "show", bulk_id[:12])
     too_short = await operated.run("bulk", "show", bulk_id[:4])
