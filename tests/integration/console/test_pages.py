@@ -20,8 +20,11 @@ from trellis_admin.payloads import PayloadContract
 from trellis_admin.web import Identity, LocalAccess, Role, Settings, app
 from trellis_admin.web.protection import POLICY
 from trellis_nats import Options
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.kv import kv_stream
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import purge_stream
+from trellis_nats.binding import keys_bucket_of
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
@@ -197,6 +200,28 @@ async def test_a_viewer_sees_pages_without_buttons_and_is_refused(
     }
     assert {entry.outcome.phase for entry in entries if entry.outcome is not None} == {Phase.DENIED}
     assert {entry.record.actor for entry in entries} == {"support-reader"}
+
+
+async def test_a_queue_that_is_already_as_asked_is_said(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        fields = {"csrf": field((await browser.get(QUEUE)).text, "csrf"), "reason": "INC-1"}
+        said: list[str] = []
+        for action in ("pause", "pause", "resume", "resume", "drop", "resume"):
+            if action == "drop":
+                bucket = kv_stream(keys_bucket_of("orders-service"))
+                await call(opened.console.connection, f"STREAM.DELETE.{bucket}", {})
+                continue
+            await browser.post(f"{QUEUE}/{action}", data=fields)
+            said.append(heading(await browser.get(QUEUE)))
+
+    name = QUEUE.rpartition("/")[2]
+    assert said == [
+        f"{name} is paused",
+        f"{name} was paused already, by oncall-eu",
+        f"{name} is resumed",
+        f"{name} was not paused",
+        f"{name} has no record of a pause",
+    ]
 
 
 async def test_a_payload_is_revealed_once_and_recorded(nats_server: NatsServer, tmp_path: Path) -> None:

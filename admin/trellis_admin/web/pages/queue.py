@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
+from trellis_nats.jobs.pause import PauseResult, ResumeResult
 
 from trellis_admin.queries import (
     QueueRow,
@@ -111,19 +112,28 @@ async def change_queue(request: Request, form: Form) -> Response:
     reason = form.one("reason").strip() or None
     match request.path_params["action"]:
         case "pause":
-            await operator.pause(queue.prefix, reason=reason)
-            notice = Notice(
-                "good", f"{queue.queue} is paused", "Its workers begin no job any more within a second."
-            )
+            notice = _say_paused(queue.queue, await operator.pause(queue.prefix, reason=reason))
         case "resume":
-            await operator.resume(queue.prefix, reason=reason)
-            notice = Notice(
-                "good", f"{queue.queue} is resumed", "Its workers begin jobs again within a second."
-            )
+            notice = _say_resumed(queue.queue, await operator.resume(queue.prefix, reason=reason))
         case other:
             raise NotThere("There is no such action", f"A queue can be paused and resumed, not {other}.")
     console.forget_navigation()
     return redirect(request, path(request, "queue", service=queue.service, queue=queue.queue), notice)
+
+
+def _say_paused(queue: str, result: PauseResult) -> Notice:
+    if not result.is_new:
+        return Notice("info", f"{queue} was paused already, by {result.pause.by}")
+    return Notice("good", f"{queue} is paused", "Its workers begin no job any more within a second.")
+
+
+def _say_resumed(queue: str, result: ResumeResult) -> Notice:
+    if result.missing_bucket is not None:
+        text = f"Bucket {result.missing_bucket} does not exist. Workers that had seen a pause stay paused until it exists again."
+        return Notice("bad", f"{queue} has no record of a pause", text)
+    if result.removed is None:
+        return Notice("info", f"{queue} was not paused")
+    return Notice("good", f"{queue} is resumed", "Its workers begin jobs again within a second.")
 
 
 async def find_queue(request: Request) -> QueueRow:
