@@ -11,6 +11,8 @@ from trellis_admin.connections import Connection, connected
 from trellis_admin.exits import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
     from trellis_admin.provisioning import ServicePlan
 
 __all__ = ["app"]
@@ -54,14 +56,12 @@ def plan_command(
     2: wrong usage.
     3: the server cannot be asked.
     """
-    import asyncio
-
     from trellis_admin.packages import load_service
     from trellis_admin.provisioning import plan_service
 
     services = [load_service(manifest) for manifest in manifests]
     _finish(
-        [asyncio.run(plan_service(service, connection.server, connection.options)) for service in services],
+        (plan_service(service, connection.server, connection.options) for service in services),
         as_json=as_json,
     )
 
@@ -84,25 +84,32 @@ def apply_command(
     2: wrong usage.
     3: the server cannot be asked.
     """
-    import asyncio
-
     from trellis_admin.packages import load_service
     from trellis_admin.provisioning import apply_service
 
     options = replace(connection.options, replicas=replicas, max_bytes=max_bytes)
     services = [load_service(manifest) for manifest in manifests]
     _finish(
-        [
-            asyncio.run(apply_service(service, connection.server, options, allow_destroy=allow_destroy))
+        (
+            apply_service(service, connection.server, options, allow_destroy=allow_destroy)
             for service in services
-        ],
+        ),
         as_json=as_json,
     )
 
 
-def _finish(plans: list[ServicePlan], *, as_json: bool) -> None:
+def _finish(planning: Iterable[Coroutine[None, None, ServicePlan]], *, as_json: bool) -> None:
+    """Print the plans, also where a later one fails: what was applied before it is applied."""
+    import asyncio
+
     from trellis_admin.report import to_json, to_text
     from trellis_admin.terminal import print_text
 
-    print_text(to_json(plans) if as_json else to_text(plans))
+    plans: list[ServicePlan] = []
+    try:
+        for planned in planning:
+            plans.append(asyncio.run(planned))  # noqa: PERF401 - those before an error count
+    finally:
+        if plans:
+            print_text(to_json(plans) if as_json else to_text(plans))
     raise typer.Exit(ExitCode.OK if all(planned.is_done for planned in plans) else ExitCode.LEFT)

@@ -18,6 +18,7 @@ from tests.house.sources import ROOT
 from tests.integration.provision.test_removed_queues import work_of
 from tests.support.depot import accounts, login
 from tests.support.eventually import eventually
+from tests.support.operating import denying
 from tests.support.shop_versions import Parcel, Version1, Version2
 from tests.support.trellis_command import Ended, run_trellis, run_trellis_here
 from tests.support.versions import binary_of
@@ -182,3 +183,14 @@ async def test_a_file_without_a_certificate_is_explained(tmp_path: Path) -> None
     assert result.code == 2
     assert "ca.pem has no certificate that can be read" in result.error
     assert "Traceback" not in result.error
+
+
+async def test_what_was_applied_is_printed_where_a_later_package_fails(versions: Path) -> None:
+    package = package_of(versions, "Version1")
+    denied = ["$JS.API.CONSUMER.INFO.*.orders-service__publish-stock"]
+    async with NatsServer(config=denying({"half": denied})) as server:
+        login_ = ("--server", server.url, "--user", "half", "--password", "pw")
+        ended = await trellis("apply", package, PACKAGE, "--json", *login_, cwd=versions)
+
+    assert ended.code == 3, ended.out + ended.error
+    assert ended.contract["id"] == "parcels@v1"
