@@ -198,7 +198,7 @@ class BulkRunner:
             await self._until_answered(partial(self.records.add_refusals, self.bulk_id, refusals))
         handled = _sum(record, chunk, acted, is_last=is_last)
         counted = await self._change(partial(changes.advance, runner=self.me, handled=handled, at=now()))
-        self._is_counted = counted.runner == self.me
+        self._is_counted = counted.runner == self.me and not _has_unknown(acted)
         halted = next((one.reason for one in acted if one.fate is Fate.HALTED and one.reason), None)
         if halted is not None and self.is_held():
             return await self._change(partial(changes.stop, runner=self.me, note=halted))
@@ -265,12 +265,14 @@ def _chunk_size(record: BulkRecord) -> int:
 
 
 def _sum(record: BulkRecord, chunk: Sequence[Selected], acted: Sequence[Acted], *, is_last: bool) -> Handled:
-    # An event of ours that was counted already has a sequence up to `counted_to`.
+    # An event of ours that was counted already has a sequence up to `counted_to`. Where the fate of a job is not known, all of
+    # them are counted from the stream: its event may be stored, before others.
     sent = [
         one
         for one in acted
         if one.fate is Fate.SENT or (one.fate is Fate.OURS and one.sequence > record.counted_to)
     ]
+    sent = [] if _has_unknown(acted) else sent
     # What follows a job whose fate is not known is selected again, unless it was sent.
     known = next((at for at, one in enumerate(acted) if one.fate is Fate.HALTED), len(acted))
     return Handled(
@@ -281,3 +283,8 @@ def _sum(record: BulkRecord, chunk: Sequence[Selected], acted: Sequence[Acted], 
         counted_to=max((one.sequence for one in sent), default=record.counted_to),
         is_last=is_last and known == len(acted),
     )
+
+
+def _has_unknown(acted: Sequence[Acted]) -> bool:
+    """Return whether there is a job whose fate is not known: its event may be stored."""
+    return any(one.fate is Fate.HALTED for one in acted)

@@ -62,6 +62,15 @@ async def test_each_selected_job_is_acted_upon_once_whatever_happens(
     assert world.reported[-1].sent == record.sent
 
 
+async def test_what_was_stored_while_the_lease_had_expired_is_counted() -> None:
+    """The answer to the second job is lost, and the lease expires before the job is looked at again."""
+    world = BulkSimulation(new_record(2), [], {4: Mishap.LAPSE, 5: Mishap.UNKNOWN})
+
+    record = await world.run()
+
+    assert (record.state, record.sent, record.changed) == (BulkState.DONE, 2, 0)
+
+
 async def test_a_lease_that_is_renewed_late_does_not_stop_it() -> None:
     """The first job is to be sent again when the lease has expired, which is renewed before that is stored."""
     world = BulkSimulation(new_record(5), [], {4: Mishap.UNSENT, 5: Mishap.LAPSE})
