@@ -118,10 +118,13 @@ class Maintenance:
     lost_after: timedelta = timedelta(seconds=60)
     """How long a job without a work message does not count as lost yet."""
     purge_every: timedelta | None = timedelta(minutes=10)
-    """The pause between two purges of at most 10,000 ended jobs. None: no automatic purge in this instance."""
+    """The pause between two purges of at most 10,000 ended jobs, and as many operations. None: no automatic purge in this instance."""
     retention: Retention = field(default_factory=Retention)
     lease: timedelta = timedelta(seconds=30)
-    """How long the service may be without a leader after its leader died. The lease is renewed every sixth of it."""
+    """How long the service may be without a leader after its leader died. The lease is renewed every sixth of it.
+
+    Also that of a process on the operations that it runs: so long after its death, others take them over.
+    """
 
     def __post_init__(self) -> None:
         require_duration("Maintenance.lost_after", self.lost_after, may_be_zero=True)

@@ -101,13 +101,16 @@ class OperationsHost(Surface):
                 yield from create_grants(self._bucket_name(binding))
 
     def _purge_grant(self, binding: Binding) -> Grant:
-        is_asked = self.serves and self._kept is not None
+        is_asked = self.serves and self._purge_times is not None
         at_start = StartCheck.OPTIONAL if is_asked else StartCheck.SKIPPED
         return purge_grant(self._bucket_name(binding), at_start=at_start)
 
     @property
-    def _kept(self) -> timedelta | None:
-        return self._runtime.options.maintenance.retention.operations
+    def _purge_times(self) -> tuple[timedelta, timedelta] | None:
+        """How long ended operations are kept, and the pause between two purges. None: this process never purges."""
+        maintenance = self._runtime.options.maintenance
+        kept, every = maintenance.retention.operations, maintenance.purge_every
+        return None if kept is None or every is None else (kept, every)
 
     def _bucket_name(self, binding: Binding) -> str:
         if binding.operations is not None:
@@ -199,12 +202,13 @@ class OperationsHost(Surface):
             resume=self._resume,
         )
         is_denied = self._runtime.lacks(self._purge_grant(self._runtime.binding))
-        self._can_purge = self._kept is not None and not is_denied
+        times = self._purge_times
+        self._can_purge = times is not None and not is_denied
         await self.feed.start()
         await self._take_lease()
         self._resumption.start()
-        if self._kept is not None and self._can_purge:
-            purging = self._run_purge(self._kept, timing.length)
+        if times is not None and self._can_purge:
+            purging = self._run_purge(*times, timing.length)
             self._purge = asyncio.create_task(purging, name="purge ended operations")
         self._expiry_check = asyncio.create_task(self._check_expiry(timing.interval), name="operations lease")
 
@@ -222,8 +226,8 @@ class OperationsHost(Surface):
             await self._lease.stop()
         await self.feed.stop()
 
-    async def _run_purge(self, kept: timedelta, pause: timedelta) -> None:
-        await purge_repeatedly(self.store, kept, pause=pause, is_due=lambda: self.purges)
+    async def _run_purge(self, kept: timedelta, every: timedelta, pause: timedelta) -> None:
+        await purge_repeatedly(self.store, kept, every=every, pause=pause, is_due=lambda: self.purges)
         self._can_purge = False  # the account may not: leave it to another process
         if self._lease is not None:
             self._lease.purges = False

@@ -17,20 +17,24 @@ __all__ = ["purge_repeatedly"]
 
 _log = logging.getLogger(__name__)
 
-_EVERY: Final = timedelta(minutes=10)
-"""The pause between two purges."""
 _PURGED_MAX: Final = 10_000
 """How many records one purge removes at most. If there are more, the next one follows after the shorter pause."""
 
 
 async def purge_repeatedly(
-    store: OperationStore, kept: timedelta, *, pause: timedelta, is_due: Callable[[], bool]
+    store: OperationStore,
+    kept: timedelta,
+    *,
+    every: timedelta,
+    pause: timedelta,
+    is_due: Callable[[], bool],
 ) -> None:
     """Purge until cancelled, or until the account turns out not to be allowed to.
 
     Args:
         store: the stored operations.
         kept: how long a record is kept after the end of its operation.
+        every: the pause between two purges.
         pause: how long it takes to learn of all processes, and the pause between two looks whether this one is due.
         is_due: whether this process is the one that purges. A purge stops when it no longer is.
     """
@@ -47,7 +51,7 @@ async def purge_repeatedly(
         except TransportError as error:
             fields = log_fields(LogEvent.MAINTENANCE_FAILED)
             _log.warning(
-                "the purge of ended operations failed, next run in %s: %s", _EVERY, error, extra=fields
+                "the purge of ended operations failed, next run in %s: %s", every, error, extra=fields
             )
             purged = 0
         if purged:
@@ -58,4 +62,4 @@ async def purge_repeatedly(
                 extra=fields,
             )
         if purged < _PURGED_MAX:
-            await asyncio.sleep(_EVERY.total_seconds())
+            await asyncio.sleep(every.total_seconds())

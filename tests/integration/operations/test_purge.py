@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -153,13 +154,28 @@ async def test_a_service_purges_as_its_options_say(nats_server: NatsServer) -> N
                 await client.process.ref(run.id).get()
 
 
+async def test_purges_come_as_often_as_the_options_say(nats_server: NatsServer) -> None:
+    often = replace(AT_ONCE, maintenance=replace(AT_ONCE.maintenance, purge_every=timedelta(milliseconds=1)))
+    with LogSignals() as signals:
+        async with running(nats_server.url, options=often) as (_, process, client):
+            for count in (1, 2):
+                run = await client.process.start(REQUEST)
+                process.put(run.id, DONE)
+                await run.result()
+                await signals.wait_for(LogEvent.OPERATIONS_PURGED, count=count, timeout=timedelta(seconds=5))
+
+
 async def test_one_process_purges_and_another_takes_its_place(nats_server: NatsServer) -> None:
-    never = Options(maintenance=Maintenance(retention=Retention(operations=None)))
-    async with running(nats_server.url, options=never) as (idle, _, _):
+    kept = Options(maintenance=Maintenance(retention=Retention(operations=None)))
+    never = Options(maintenance=Maintenance(purge_every=None))
+    async with (
+        running(nats_server.url, options=kept) as (keeper, _, _),
+        running(nats_server.url, options=never) as (idle, _, _),
+    ):
         async with running(nats_server.url, options=QUICK) as (first, _, _):
             await eventually(lambda: host_of(first.runtime).purges)
             async with running(nats_server.url, options=QUICK) as (second, _, _):
                 await eventually(lambda: not host_of(second.runtime).purges)  # once it has seen the others
                 await first.stop(grace=timedelta(0))
                 await eventually(lambda: host_of(second.runtime).purges)
-        assert not host_of(idle.runtime).purges
+        assert not any(host_of(service.runtime).purges for service in (keeper, idle))
