@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 
 from trellis_nats._connect_block import open_in_async_with, open_in_with
 from trellis_nats.blocking import enter_in_thread
-from trellis_nats.connect import open_runtime
+from trellis_nats.connect import open_runtime, require_one_login
+from trellis_nats.errors import ConfigurationError
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.options import Options
 from trellis_nats.runtime import Participant, Runtime
@@ -36,10 +37,17 @@ class Client(Participant):
 
         Raises:
             CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
-            ConfigurationError: the package does not fit this runtime, or the options do not allow this URL.
+            ConfigurationError: the package does not fit this runtime, the options do not allow this URL, or have a
+                `health_listen`, which is for services.
             PermissionsMissing: the account may not receive its answers.
         """
-        runtime = Runtime(cls.contract, options or Options(), is_client=True)
+        options = options or Options()
+        if options.health_listen is not None:
+            raise ConfigurationError(
+                "Options.health_listen: a client answers no probes; leave it out, and serve `client.health.report()` yourself"
+            )
+        require_one_login(url, options)
+        runtime = Runtime(cls.contract, options, is_client=True)
         client = cls(runtime)
         async with open_runtime(runtime, url):
             yield client

@@ -18,7 +18,7 @@ from trellis_nats.permissions import inbox_prefix, permissions_missing, require_
 from trellis_nats.provision import provision, update_existing
 from trellis_nats.runtime import Runtime
 
-__all__ = ["default_replicas", "open_connection", "open_runtime"]
+__all__ = ["default_replicas", "open_connection", "open_runtime", "require_one_login"]
 
 
 @asynccontextmanager
@@ -61,6 +61,20 @@ async def open_connection(runtime: Runtime, url: str) -> AsyncGenerator[Connecti
         yield connection
     finally:
         await connection.close()
+
+
+def require_one_login(url: str, options: Options) -> None:
+    """Refuse an address with a user, password or token next to credentials in the options: one of them would be ignored.
+
+    Raises:
+        ConfigurationError: both are given, or the address is malformed.
+    """
+    named = parse_servers(url, ConnectionSettings())[1]
+    if options.credentials in {None, Credentials()} or (named.user is None and named.token is None):
+        return
+    raise ConfigurationError(
+        "the address has a user, password or token, and Options.credentials are given too: give one of them"
+    )
 
 
 async def _provision(runtime: Runtime, connection: Connection) -> None:

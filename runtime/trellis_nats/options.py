@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from trellis_nats.auth.authority import Authority
 from trellis_nats.auth.session_key import SessionKey
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
-from trellis_nats.errors.configuration import require_duration
+from trellis_nats.errors.configuration import require_duration, require_kind
 from trellis_nats.ids import is_token
 
 __all__ = ["Credentials", "CredentialsFunction", "Maintenance", "Options", "Provision", "Retention"]
@@ -22,6 +22,22 @@ __all__ = ["Credentials", "CredentialsFunction", "Maintenance", "Options", "Prov
 Provision: TypeAlias = Literal["create", "update", "verify", "off"]
 """See `Options.provision`."""
 
+_KINDS: Final[tuple[tuple[str, type | tuple[type, ...], str], ...]] = (
+    ("open", bool, "True or False"),
+    ("session_key", SessionKey, "a SessionKey"),
+    ("tls", ssl.SSLContext, "an SSLContext"),
+    ("inbox_prefix", str, "a str"),
+    ("jitter", (int, float), "a number"),
+    ("health_listen", str, "a str"),
+    ("jetstream_domain", str, "a str"),
+    ("jetstream_api_prefix", str, "a str"),
+    ("max_bytes", int, "a whole number"),
+    ("replicas", int, "a whole number"),
+    ("absent_uses", (set, frozenset), "a set"),
+)
+"""The options of a plain kind; None is allowed where it is the default."""
+_REPLICAS_MAX: Final = 5
+"""Of a stream, on every server."""
 _MAY_BE_ZERO: Final = ("version_patience", "shutdown_grace")
 _PREFIX: Final = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
@@ -127,9 +143,12 @@ class Maintenance:
     """
 
     def __post_init__(self) -> None:
-        require_duration("Maintenance.lost_after", self.lost_after, may_be_zero=True)
-        for name in ("heartbeat_every", "rescue_every", "purge_every", "lease"):
-            require_duration(f"Maintenance.{name}", getattr(self, name), may_be_zero=False)
+        require_kind("Maintenance.retention", self.retention, Retention, "a Retention")
+        for name in ("heartbeat_every", "rescue_every", "lost_after", "purge_every", "lease"):
+            value: timedelta | None = getattr(self, name)
+            require_duration(f"Maintenance.{name}", value, may_be_zero=name == "lost_after")
+            if value is None and name not in {"rescue_every", "purge_every"}:
+                raise TimedeltaExpected(f"Maintenance.{name}", value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +163,10 @@ class Options:
     session_key: SessionKey | None = None
     """Signs every call of this program, so that services which check signatures know who calls. None: calls are not signed."""
     callers: Authority | None = field(default=None, repr=False)
-    """Who may call this service, for instance a `CallersFile`: every call must then be signed. None: open mode, calls are not checked."""
+    """Who may call this service, for instance a `CallersFile`: every call must then be signed. None: open mode, calls are not checked.
+
+    A client takes no calls, and does not use it.
+    """
     credentials: Credentials | CredentialsFunction | None = field(default=None, repr=False)
     """How to log in: the credentials, or a function that returns them.
 
@@ -158,7 +180,10 @@ class Options:
     connect_timeout: timedelta = timedelta(seconds=5)
     """How long the first connection may take. Reconnects are attempted indefinitely."""
     request_timeout: timedelta = timedelta(seconds=5)
-    """How long a call, a read or a write waits for its answer. A write of a job or an event without one is repeated twice."""
+    """How long a call, a read or a write waits for its answer. A write of a job or an event without one is repeated twice.
+
+    What looks at whole queues, buckets and stores, or steers them (`stats`, `dead`, `pause`, `keys`, `list` …), has limits of its own.
+    """
     inbox_prefix: str | None = None
     """The prefix of the subjects on which answers arrive: tokens with dots between them.
 
@@ -182,7 +207,7 @@ class Options:
     health_listen: str | None = None
     """The address for the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: no listener.
 
-    A port on loopback, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
+    For services; a client refuses it. A port on loopback, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
     (`service.health.address`). The answers contain the texts of failing checks, and need no authentication.
     """
     provision: Provision = "create"
@@ -207,7 +232,7 @@ class Options:
     A full stream of jobs then refuses new jobs, instead of dropping the oldest. None: no limit.
     """
     replicas: int | None = None
-    """How many replicas a created stream or bucket has. None: 3 in a cluster of at least three servers, else 1."""
+    """How many replicas a created stream or bucket has, 1 to 5. None: 3 in a cluster of at least three servers, else 1."""
     absent_uses: frozenset[str] = frozenset()
     """The optional uses that are absent in this deployment, by their alias in the contract: `service.uses.<alias>` is then None.
 
@@ -217,6 +242,8 @@ class Options:
     """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""
 
     def __post_init__(self) -> None:
+        self._check_kinds()
+        self._check_numbers()
         for name in ("connect_timeout", "request_timeout", "version_patience", "shutdown_grace"):
             value: timedelta | None = getattr(self, name)
             require_duration(f"Options.{name}", value, may_be_zero=name in _MAY_BE_ZERO)
@@ -244,6 +271,21 @@ class Options:
             raise ConfigurationError(
                 f'provision must be "create", "update", "verify" or "off", got {self.provision!r}'
             )
+
+    def _check_kinds(self) -> None:
+        require_kind("Options.maintenance", self.maintenance, Maintenance, "a Maintenance")
+        for name, kind, what in _KINDS:
+            value: object = getattr(self, name)
+            if value is not None or name in {"open", "jitter", "absent_uses"}:
+                require_kind(f"Options.{name}", value, kind, what)
+        if self.callers is not None and not callable(getattr(self.callers, "judge", None)):
+            raise ConfigurationError(
+                f"Options.callers: an Authority is expected, got a {type(self.callers).__name__}"
+            )
+
+    def _check_numbers(self) -> None:
+        if self.replicas is not None and not 1 <= self.replicas <= _REPLICAS_MAX:
+            raise ConfigurationError(f"Options.replicas: must be 1 to {_REPLICAS_MAX}, got {self.replicas}")
         if self.max_bytes is not None and self.max_bytes <= 0:
             raise ConfigurationError(f"max_bytes must be positive, got {self.max_bytes}")
         if not 0 <= self.jitter < 1:
@@ -254,4 +296,4 @@ class Options:
         """The prefix of JetStream's API."""
         if self.jetstream_domain is not None:
             return f"$JS.{self.jetstream_domain}.API"
-        return self.jetstream_api_prefix or "$JS.API"
+        return "$JS.API" if self.jetstream_api_prefix is None else self.jetstream_api_prefix

@@ -14,10 +14,10 @@ from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.auth import SessionKey
 from trellis_nats.binding import Binding
 from trellis_nats.blocking import enter_in_thread
-from trellis_nats.connect import open_runtime
+from trellis_nats.connect import open_runtime, require_one_login
 from trellis_nats.control_plane import join
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.errors.configuration import require_duration
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
 from trellis_nats.health.service_health import Health
@@ -62,7 +62,9 @@ class Service(Participant):
             PermissionsMissing: the account may not receive its answers.
             ProvisioningError: streams, consumers or buckets are missing or differ; every problem is named.
         """
-        runtime = Runtime(cls.contract, options or Options(), binding)
+        options = options or Options()
+        require_one_login(url, options)
+        runtime = Runtime(cls.contract, options, binding)
         service = cls(runtime)
         async with AsyncExitStack() as stack:
             with end_process_on_signal():
@@ -174,8 +176,11 @@ class Service(Participant):
         """Take no new work, let running handlers finish within the grace period, then cancel them and release their jobs.
 
         `grace` defaults to `Options.shutdown_grace`. Stopping twice is harmless.
+
+        Raises:
+            ConfigurationError: `grace` is not a `timedelta`, or is negative.
         """
-        require_timedelta("grace", grace)
+        require_duration("grace", grace, may_be_zero=True)
         await self._runtime.stop(self._runtime.options.shutdown_grace if grace is None else grace)
 
     async def run(self, *, freeze_gc: bool = False, gc_threshold: int | None = None) -> None:

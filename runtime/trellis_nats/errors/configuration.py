@@ -144,6 +144,17 @@ def require_duration(name: str, value: timedelta | None, *, may_be_zero: bool) -
     raise ConfigurationError(f"{name} {rule}, got {value.total_seconds():g} s")
 
 
+def require_kind(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
+    """Check that a setting is of a kind. A bool does not count as a number.
+
+    Raises:
+        ConfigurationError: it is not; the text says `what` is expected, and does not show the value.
+    """
+    is_other_bool = isinstance(value, bool) and kind is not bool
+    if is_other_bool or not isinstance(value, kind):
+        raise ConfigurationError(f"{name}: {what} is expected, got a {type(value).__name__}")
+
+
 def require_text(name: str, value: object) -> None:
     """Check that an argument is a text.
 

@@ -14,7 +14,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.errors.configuration import require_duration, require_kind
 from trellis_nats.jobs.dead_job import DeadJob, dead_jobs
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
@@ -62,9 +62,12 @@ class WorkerHost:
         Args:
             grace: how long handlers may take to end. Then they are cancelled, and their jobs go back to the queue
                 without losing an attempt. The default is `Options.shutdown_grace`.
+
+        Raises:
+            ConfigurationError: `grace` is not a `timedelta`, or is negative.
         """
         self._connection.require_own_loop()
-        require_timedelta("grace", grace)
+        require_duration("grace", grace, may_be_zero=True)
         await self._stop(GracePeriod(self._shutdown_grace if grace is None else grace))
 
 
@@ -130,15 +133,20 @@ class Jobs:
         server's clock.
 
         Args:
-            retention: how long to keep jobs, by how they ended. The default is that of `Options.maintenance`.
+            retention: how long to keep jobs, by how they ended. The default is that of `Options.maintenance`. It leaves
+                operations alone.
             limit: how many to purge at most.
 
         Raises:
             PermissionDenied: the account may not list or purge stream JOBS. Workers do not need that.
-            ConfigurationError: the contract has no queue.
+            ConfigurationError: the contract has no queue, or an argument is not valid.
             TransportError: NATS did not answer; what was purged until then stays purged.
         """
         self.runtime.connection.require_own_loop()
+        if retention is not None:
+            require_kind("retention", retention, Retention, "a Retention")
+        if limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, got {limit}")
         return await self._get_maintainer().purge_ended(retention, limit=limit)
 
     async def dead(self) -> AsyncGenerator[DeadJob[Any, Any, Any], None]:

@@ -130,6 +130,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             InvalidPayload: a payload does not match its schema; nothing was sent.
             PayloadTooLarge: the server would not accept one of them; nothing of its batch was stored.
+            ConfigurationError: the delay is negative, or not shorter than the contract's deadline.
             JobNotEnqueued: the concurrency key of one of them has no room; nothing of its batch was stored.
             WriteUnknown: no answer came; the batch may have been stored.
             TransportError: NATS did not store the batch.
@@ -304,6 +305,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             The record that pauses the queue now.
 
         Raises:
+            ConfigurationError: the reason or the actor is not a text of 1 to 2,000 characters.
             PermissionDenied: the account may not; it needs the role `operator`.
             ProvisioningError: the service has no bucket for the record.
             TransportError: NATS did not answer; the queue may be paused.

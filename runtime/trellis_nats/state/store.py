@@ -85,6 +85,7 @@ class _Store(Generic[ValueT, OldT]):
             StateConflict: the value has changed, or is gone; the error has the current entry.
             InvalidPayload: the value does not match its schema; nothing was sent.
             StateValueTooLarge: the value is longer than 64 KiB; nothing was sent.
+            ConfigurationError: the `ttl` is shorter than a millisecond; nothing was sent.
             RpcError: the platform refuses the call.
             TransportError: the call failed. After a `RequestTimeout`, the value may have been written.
         """
@@ -175,6 +176,7 @@ class StateValue(_Store[ValueT, OldT]):
         Raises:
             InvalidPayload: the value does not match its schema; nothing was sent.
             StateValueTooLarge: the value is longer than 64 KiB; nothing was sent.
+            ConfigurationError: the `ttl` is shorter than a millisecond; nothing was sent.
             RpcError: the platform refuses the call.
             TransportError: the call failed. After a `RequestTimeout`, the value may have been written.
         """
@@ -187,6 +189,7 @@ class StateValue(_Store[ValueT, OldT]):
             StateConflict: there is one; the error has its entry.
             InvalidPayload: the value does not match its schema; nothing was sent.
             StateValueTooLarge: the value is longer than 64 KiB; nothing was sent.
+            ConfigurationError: the `ttl` is shorter than a millisecond; nothing was sent.
             RpcError: the platform refuses the call.
             TransportError: the call failed. After a `RequestTimeout`, the value may have been written.
         """
@@ -227,6 +230,7 @@ class StateMap(_Store[ValueT, OldT]):
             InvalidStateKey: the key is empty or longer than 512 bytes; nothing was sent.
             InvalidPayload: the value does not match its schema; nothing was sent.
             StateValueTooLarge: the value is longer than 64 KiB; nothing was sent.
+            ConfigurationError: the `ttl` is shorter than a millisecond; nothing was sent.
             RpcError: the platform refuses the call.
             TransportError: the call failed. After a `RequestTimeout`, the value may have been written.
         """
@@ -240,6 +244,7 @@ class StateMap(_Store[ValueT, OldT]):
             InvalidStateKey: the key is empty or longer than 512 bytes; nothing was sent.
             InvalidPayload: the value does not match its schema; nothing was sent.
             StateValueTooLarge: the value is longer than 64 KiB; nothing was sent.
+            ConfigurationError: the `ttl` is shorter than a millisecond; nothing was sent.
             RpcError: the platform refuses the call.
             TransportError: the call failed. After a `RequestTimeout`, the value may have been written.
         """

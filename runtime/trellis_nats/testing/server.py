@@ -49,7 +49,8 @@ class NatsServer:
         self._config = config
         self._binary = binary
         self._jetstream = jetstream
-        self._port = _ANY_PORT if port is None else port
+        self._chosen_port = _ANY_PORT if port is None else port
+        self._port = self._chosen_port
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
@@ -121,7 +122,7 @@ class NatsServer:
         if self._finalizer is not None:
             self._finalizer()
         self._directory = None
-        self._port = _ANY_PORT
+        self._port = self._chosen_port
 
     def kill(self) -> None:
         """End the server with SIGKILL, like a crash. `restart` finds the store."""

@@ -11,8 +11,9 @@ from typing import Final, Generic, TypeVar
 from trellis_nats.client import Client
 from trellis_nats.connect import open_runtime
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.errors.configuration import require_duration, require_timedelta
 from trellis_nats.events import EventPublisher, EventSource
+from trellis_nats.health.listener import listen_for_health
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.options import Maintenance, Options
@@ -88,7 +89,9 @@ class ServiceUnderTest(Generic[ServiceT]):
             client_class: the generated client, for example `OrdersClient`.
         """
         await self.start()
-        options = replace(self._options, absent_uses=frozenset())  # those are of the service
+        options = replace(
+            self._options, absent_uses=frozenset(), health_listen=None
+        )  # those are of the service
         async with client_class.connect(self.url, options=options) as client:
             yield client
 
@@ -113,9 +116,11 @@ class ServiceUnderTest(Generic[ServiceT]):
 
         Raises:
             NotDrained: a handler does not return in time, what is left is in paused queues, or jobs create jobs without end.
-            ConfigurationError: an event group lacks a handler, or a duration is not a `timedelta`.
+            ConfigurationError: an event group lacks a handler, or an argument is not valid.
         """
-        require_timedelta("advance", advance)
+        require_duration("advance", advance, may_be_zero=True)
+        if attempts_max < 1:
+            raise ConfigurationError(f"attempts_max must be at least 1, got {attempts_max}")
         require_timedelta("timeout", timeout)
         await self.start()
         return await self._drain.run(advance=advance, attempts_max=attempts_max, timeout=timeout)
@@ -182,6 +187,7 @@ async def service_under_test(
         clock = clock or TestClock()
         runtime = Runtime(service_class.contract, options, clock=clock)
         service = service_class(runtime)
+        await stack.enter_async_context(listen_for_health(runtime.health, options.health_listen))
         await stack.enter_async_context(open_runtime(runtime, url))
         stack.push_async_callback(runtime.stop, timedelta(0))
         yield ServiceUnderTest(service, runtime, clock, url, options, stack)

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from pydantic_core import from_json
 from trellis_nats import CannotConnect, ConfigurationError, Options
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, service_under_test
 
 from tests.support.eventually import eventually
 from tests.support.listening import listening
+from tests.support.orders import OrdersClient
 from tests.support.probe import exchange, is_ready, probe
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
@@ -32,6 +33,20 @@ async def test_a_port_alone_is_on_loopback(nats_server: NatsServer) -> None:
 
     assert host == "127.0.0.1"
     assert int(port) > 0
+
+
+async def test_a_service_under_test_answers_probes_and_its_client_does_not(nats_server: NatsServer) -> None:
+    async with service_under_test(Shop, nats_server.url, options=LISTENING) as tested:
+        assert (await probe(await address_of(tested.service), "/livez")).status == 200
+
+        async with tested.client(OrdersClient) as client:
+            assert client.health.address is None
+
+
+async def test_a_client_refuses_to_listen(nats_server: NatsServer) -> None:
+    with pytest.raises(ConfigurationError, match=r"Options\.health_listen: a client answers no probes"):
+        async with OrdersClient.connect(nats_server.url, options=LISTENING):
+            pass
 
 
 async def test_a_service_that_works_is_alive_and_ready(nats_server: NatsServer) -> None:

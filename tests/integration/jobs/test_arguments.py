@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from trellis_nats import (
     ConfigurationError,
+    Credentials,
     JobFailed,
     JobRetry,
     JobState,
@@ -17,7 +18,7 @@ from trellis_nats import (
     Retention,
     TimedeltaExpected,
 )
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, service_under_test
 
 from tests.support.orders import REQUEST, NotFoundError, OrdersClient
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -27,6 +28,7 @@ NOTHING: Any = None
 SOON = timedelta(seconds=20)
 BEFORE = timedelta(seconds=-5)
 ZERO = timedelta(0)
+SOON_KEPT: Any = SOON
 PARCEL = Parcel(number=1)
 
 
@@ -115,6 +117,40 @@ def test_options_may_be_zero_where_that_has_a_meaning() -> None:
     options = Options(version_patience=ZERO, shutdown_grace=ZERO)
 
     assert options.shutdown_grace == options.version_patience == timedelta(0)
+
+
+async def test_what_would_have_no_effect_is_refused(nats_server: NatsServer) -> None:
+    async with service_under_test(Shop, nats_server.url) as tested:
+        shop = tested.service
+        shop.jobs.pack.handle(lambda _: Receipt(total=1))
+        host = await shop.jobs.start_workers()
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "grace must not be negative, got -5 s": lambda: shop.stop(grace=BEFORE),
+            "grace must not be negative, got -5": lambda: host.stop(grace=BEFORE),
+            "limit must be at least 1, got -1": lambda: shop.jobs.purge_ended(limit=-1),
+            "retention: a Retention is expected, got a timedelta": lambda: shop.jobs.purge_ended(SOON_KEPT),
+            "reason: a text is expected, got 5": lambda: shop.jobs.pack.pause(reason=SECONDS),
+            "advance must not be negative, got -5 s": lambda: tested.drain(advance=BEFORE),
+            "attempts_max must be at least 1, got 0": lambda: tested.drain(attempts_max=0),
+        }
+        for text, call in calls.items():
+            with pytest.raises(ConfigurationError, match=text):
+                await call()
+
+
+async def test_two_logins_are_refused(nats_server: NatsServer) -> None:
+    address = nats_server.url.replace("//", "//ada:s3cret@")
+    for credentials in (Credentials(user="bob", password="b"), lambda: Credentials(seed="SU")):  # noqa: S106 - none
+        options = Options(credentials=credentials)
+        for connection in (
+            Shop.connect(address, options=options),
+            OrdersClient.connect(address, options=options),
+        ):
+            with pytest.raises(ConfigurationError, match="the address has a user"):
+                async with connection:
+                    pass
+    async with Shop.connect(address, options=Options(credentials=Credentials())):
+        pass
 
 
 async def test_what_no_calendar_or_text_holds_is_refused(nats_server: NatsServer) -> None:

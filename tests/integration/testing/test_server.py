@@ -72,6 +72,15 @@ async def test_a_restart_keeps_the_port_and_what_is_stored(how: str) -> None:
         await connection.close()
 
 
+def test_a_chosen_port_is_that_of_every_start() -> None:
+    with NatsServer() as free:
+        port = free.port
+    server = NatsServer(port=port)
+    for _ in range(2):
+        with server:
+            assert server.port == port
+
+
 def test_a_paused_server_can_be_stopped() -> None:
     with NatsServer() as server:
         server.pause()

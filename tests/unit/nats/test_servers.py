@@ -37,6 +37,15 @@ def test_credentials_of_the_address_go_to_the_settings() -> None:
     assert (token.user, token.password, token.token) == (None, None, "t0ken")
 
 
+def test_addresses_with_different_users_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="more than one user, password or token") as refused:
+        parse_servers("nats://ada:s3cret@a, nats://bob:s3cret@b", PLAIN)
+
+    assert "s3cret" not in str(refused.value)
+    _, one = parse_servers("nats://ada:a@a, nats://ada:a@b, nats://c", PLAIN)
+    assert one.user == "ada"
+
+
 def test_credentials_of_the_settings_win() -> None:
     given = ConnectionSettings(user="bob", password="b", token="t")  # noqa: S106 - none
 

@@ -58,15 +58,20 @@ def parse_servers(url: str, settings: ConnectionSettings) -> tuple[ServerPool, C
     settings already have take precedence.
 
     Raises:
-        ConfigurationError: an address is malformed, or its scheme is not `nats` or `tls`.
+        ConfigurationError: an address is malformed, its scheme is not `nats` or `tls`, or two have different users.
     """
     require_text("the server's address (several have commas between them)", url)
-    addresses: list[str] = []
+    addresses, logins = list[str](), set[str]()
     for position, text in enumerate(url.split(","), start=1):
         bare, userinfo = _split(text.strip(), position)
         addresses.append(bare)
         if userinfo is not None:
+            logins.add(userinfo)
             settings = _with_userinfo(settings, userinfo)
+    if len(logins) > 1:
+        raise ConfigurationError(
+            "the server addresses have more than one user, password or token: all servers of a cluster get the same one"
+        )
     servers = tuple(dict.fromkeys(addresses))
     return ServerPool(servers), replace(settings, servers=servers)
 

@@ -23,6 +23,7 @@ from trellis_nats.errors import (
     ProvisioningError,
     WrongLastSequence,
 )
+from trellis_nats.errors.configuration import require_text
 from trellis_nats.ids import require_token
 from trellis_nats.jobs.model.queue_pause import QueuePause, pause_key
 from trellis_nats.jobs.pause.consumer_hold import (
@@ -252,6 +253,7 @@ async def _is_missing(bucket: KvBucket, key: str) -> bool:
 
 
 def _text(name: str, value: str) -> str:
+    require_text(name, value)
     if not value.strip() or len(value) > _TEXT_MAX:
         raise ConfigurationError(
             f"{name}: a text of 1 to {_TEXT_MAX} characters is expected, got {len(value)}"
