@@ -147,8 +147,7 @@ class _Run:
             return ExitCode.OK
         sides = self._read(before), self._read(after)
         if sides[0] is None or sides[1] is None:
-            self.is_invalid = True
-            return ExitCode.INVALID
+            return self._count_invalid(before if sides[0] is None else after)
         return self._judge((before, sides[0]), (after, sides[1]))
 
     def _read(self, source: Source) -> Reading | None:
@@ -166,6 +165,11 @@ class _Run:
             return None
         return reading
 
+    def _count_invalid(self, source: Source) -> ExitCode:
+        self.is_invalid = True
+        self.refusals.append(f"{source.name}: the contract has errors")
+        return ExitCode.INVALID
+
     def _report(self, source: Source, reading: Reading, problems: Iterable[Problem]) -> None:
         located = tuple(locate([*problems], reading.source))
         self.reporter.report_problems(Findings(file=source.name, text=reading.source, problems=located))
@@ -176,9 +180,9 @@ class _Run:
         try:
             findings = compare_contracts(*manifests, self.request.deploy)
         except ModelFailed as error:
-            self._report(*(old if error.is_old else new), error.problems)
-            self.is_invalid = True
-            return ExitCode.INVALID
+            source, reading = old if error.is_old else new
+            self._report(source, reading, error.problems)
+            return self._count_invalid(source)
         findings += self._read_samples(*manifests)
         today = datetime.now(UTC).date()
         findings, used = apply_ignores(findings, self.settings.ignores, digest=before.digest, today=today)
@@ -236,9 +240,7 @@ class _Run:
 
     def _refuse(self, message: str) -> None:
         self.refusals.append(message)
-        if self.request.format is ComparisonFormat.TEXT:
-            sys.stderr.write(f"error: {message}\n")
-        elif self.request.format is ComparisonFormat.GITHUB:
+        if self.request.format is not ComparisonFormat.JUNIT:
             self.reporter.report_refusal(message)
 
     def _note(self, message: str) -> None:
@@ -246,7 +248,7 @@ class _Run:
             sys.stderr.write(f"{message}\n")
 
     def finish(self) -> None:
-        """Print the result. The problems of an invalid contract are a document of their own in the formats for machines."""
+        """Print the result. The problems of an invalid contract are a document of their own in JSON and SARIF."""
         renderers: dict[ComparisonFormat, Callable[[], str]] = {
             ComparisonFormat.JSON: partial(document.render_json, self.comparisons, self.refusals),
             ComparisonFormat.SARIF: partial(sarif.render_sarif, self.comparisons, self.refusals),
@@ -254,7 +256,7 @@ class _Run:
                 junit.render_junit, self.comparisons, self.refusals, fail_on=self.request.fail_on
             ),
         }
-        if self.is_invalid:
+        if self.is_invalid and self.request.format in (ComparisonFormat.JSON, ComparisonFormat.SARIF):
             self.reporter.finish()
         elif self.request.format in renderers:
             sys.stdout.write(renderers[self.request.format]())

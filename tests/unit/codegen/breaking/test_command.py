@@ -208,6 +208,20 @@ def test_an_invalid_contract_is_named_and_compared_with_nothing(project: Path) -
     assert json.loads(ended.stdout)["problems"][0]["file"] == "contracts/things.json"
 
 
+@pytest.mark.parametrize("output_format", ["text", "github", "junit"])
+def test_an_invalid_contract_does_not_hide_the_break_of_another(project: Path, output_format: str) -> None:
+    (project / "contracts/broken.json").write_text("{}")
+    git("add", "contracts/broken.json")
+    git("commit", "--quiet", "--message=two")
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('\n[[tool.trellis-gen.contracts]]\nmanifest = "contracts/broken.json"\n')
+
+    ended = run_generator("breaking", "--format", output_format)
+
+    assert (ended.exit_code, RULE in ended.stdout) == (3, True)
+    assert ("broken.json: the contract has errors" in ended.stdout) is (output_format == "junit")
+
+
 @pytest.mark.parametrize(
     ("fail_on", "thing", "code"),
     [
