@@ -96,7 +96,7 @@ def _list_subjects() -> Iterator[str]:
         yield from _list_words(section.title, (member.name for member in section.members))
     yield "Rules of trellis-gen validate:"
     yield from _list_words("", Rule)
-    yield "Rules of trellis-gen breaking: trellis-gen breaking --list-rules"
+    yield "Rules of trellis-gen breaking: trellis-gen breaking --list"
     yield "Errors of trellis-nats:"
     yield from _list_words("", _read_errors())
 

@@ -45,12 +45,19 @@ def run(
     if found:
         reporter.ignore_warnings(found.ignores)
     names = found.names if found else {}
+    strict_files = {target.manifest.resolve() for target in (found.targets if found else ()) if target.strict}
     files = find_other_files((*others, *(found.others if found else ())), reporter)
     code = (
         ExitCode.USAGE
         if files is None
         else max(
-            _validate(shorten_path(manifest), reporter, strict=strict, names=names, others=files)
+            _validate(
+                shorten_path(manifest),
+                reporter,
+                strict=strict or manifest.resolve() in strict_files,
+                names=names,
+                others=files,
+            )
             for manifest in manifests
         )
     )

@@ -65,6 +65,7 @@ def watch(choices: Choices, *, quiet: bool) -> ExitCode:
     configuration = _find_configuration_file()
     saved: list[Path] = [configuration]
     targets: tuple[Target, ...] = ()
+    taken: dict[Path, Path] = {}
     while True:
         if configuration in saved:
             targets = find_targets(choices, reporter) or targets
@@ -72,11 +73,12 @@ def watch(choices: Choices, *, quiet: bool) -> ExitCode:
                 return ExitCode.USAGE
             detector.add([configuration, *(path for target in targets for path in _list_inputs(target))])
             saved = [target.manifest for target in targets]
+            taken.clear()
             names = ", ".join(target.manifest.as_posix() for target in targets)
             reporter.print_note(f"watching {names}; press Ctrl-C to stop")
         for target in targets:
             if not {*saved}.isdisjoint(_list_inputs(target)):
-                _generate(target, reporter)
+                _generate(target, reporter, taken)
         reporter.flush()
         saved = _wait_for_saves(detector)
 
@@ -99,9 +101,9 @@ def _find_configuration_file() -> Path:
     return next((file for file in files if file.exists()), here / FILE_NAME)
 
 
-def _generate(target: Target, reporter: Reporter) -> None:
+def _generate(target: Target, reporter: Reporter, taken: dict[Path, Path]) -> None:
     start = time.perf_counter()
-    outcome = generate(target, Mode.WRITE, reporter, taken={})
+    outcome = generate(target, Mode.WRITE, reporter, taken=taken)
     seconds = time.perf_counter() - start
     if outcome.package is not None:
         changes = describe_changes(outcome.package)

@@ -63,6 +63,14 @@ def test_every_contract_of_the_project_is_validated(
     assert packages(project) == set()
 
 
+@pytest.mark.parametrize("named", [(), (Path("contracts/parts.json"),)])
+def test_strict_of_the_configuration_counts_for_validate_too(project: Path, named: tuple[Path, ...]) -> None:
+    text = json.dumps(contract(id="parts@v1", jobs={"keep": job(maxDelivers=3)}))
+    (project / "contracts/parts.json").write_text(text)
+
+    assert validate.run(named, strict=False, output_format=Format.TEXT, quiet=False) == ExitCode.INVALID
+
+
 def test_every_contract_of_the_project_is_formatted(project: Path) -> None:
     assert fmt.run((), check=False, quiet=True) == ExitCode.OK
 

@@ -302,6 +302,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path, *, is_new: bo
         (("--template", "client"), (2, "a client calls a service: name its contract, as in --contract")),
         (("--template", "rpc", "--contract", ORDERS), (2, "--contract is for --template client")),
         (("--template", "batch"), (2, "'batch' is not one of")),
+        (("--contract", "-"), (2, "--contract needs a file")),
         (("--contract", "none.json"), (2, "none.json: cannot read the manifest: no such file")),
         (("--contract", "jobs.json"), (2, "jobs.json: things-service@v1 has no RPC to call")),
         (("--contract", "app.json"), (2, "app.json: things-service@v1 is the contract of the app")),

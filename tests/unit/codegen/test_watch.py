@@ -135,3 +135,21 @@ def test_a_save_of_a_used_contract_generates_again(manifest: Path, watching: sub
     shop.write_text(json.dumps(contract(id="shop@v1", rpc={"Buy": rpc("Buy", subject="rpc.v2.Buy")})))
 
     assert "wrote uses/shop/rpc.py in" in line_with(watching.stdout, "x.json: wrote")
+
+
+def test_two_contracts_of_one_package_are_refused(manifest: Path) -> None:
+    other = manifest.with_name("y.json")
+    other.write_text(manifest.read_text())
+    tables = (f'[[tool.trellis-gen.contracts]]\nmanifest = "{path.name}"\n' for path in (manifest, other))
+    (manifest.parent / "pyproject.toml").write_text("".join(tables))
+    with subprocess.Popen(
+        [*GENERATOR, "facade", "--watch"],
+        cwd=manifest.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
+        refused = line_with(run.stdout, "would be")
+        run.kill()
+
+    assert refused.startswith("error: things_participant would be the package of x.json and of y.json")

@@ -78,8 +78,23 @@ def run(
         raise typer.TyperException("OLD and NEW are two contracts; compare others in another run")
     if as_json and output_format not in (None, ComparisonFormat.JSON):
         raise typer.TyperException(f"--json and --format {output_format} exclude each other; choose one")
-    if prune_ignores and (as_json or output_format not in (None, ComparisonFormat.TEXT)):
-        raise typer.TyperException("--prune-ignores prints text only")
+    judging = {
+        "--fail-on": fail_on is not FailOn.BREAK,
+        "--show": show is not Show.RISKY,
+        "--only": only is not None,
+        "--json": as_json,
+        "--format": output_format not in (None, ComparisonFormat.TEXT),
+    }
+    comparing = {
+        "OLD and NEW": bool(sources),
+        "--deploy": deploy is not Deploy.ROLLING,
+        "--samples": samples is not None,
+        "--prune-ignores": prune_ignores,
+        **judging,
+    }
+    _refuse_without_effect("--explain" if explain is not None else None, {"--list": list_rules, **comparing})
+    _refuse_without_effect("--list" if list_rules else None, comparing)
+    _refuse_without_effect("--prune-ignores" if prune_ignores else None, judging)
     from trellis_codegen.cli import breaking  # noqa: PLC0415 - `--help` needs none of it
 
     if explain is not None:
@@ -99,6 +114,13 @@ def run(
             quiet=quiet,
         )
     )
+
+
+def _refuse_without_effect(chosen: str | None, others: dict[str, bool]) -> None:
+    """Refuse what is given next to an option that leaves it without effect."""
+    given = [name for name, is_given in others.items() if is_given]
+    if chosen is not None and given:
+        raise typer.TyperException(f"{chosen} does not take {', '.join(given)}; leave that out")
 
 
 def _read_columns(text: str | None) -> frozenset[Column]:

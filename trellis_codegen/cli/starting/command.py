@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.findings import ProjectState
+from trellis_codegen.cli.manifest_files import STDIN
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Format
 from trellis_codegen.cli.starting.names import find_name_problem, suggest_project_name
@@ -116,6 +117,8 @@ def _choose(request: InitRequest) -> _Choice:
         raise _Refused(
             f"--contract is for --template client; the template {template} writes a contract of its own"
         )
+    if contract == STDIN:
+        raise _Refused("--contract needs a file, of which the project gets a copy; standard input is none")
     folder = request.out or (_CURRENT if request.name is None else Path(request.name))
     return _Choice(name=name, template=template, folder=folder, contract=contract)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import pytest
+
 from tests.support.generator import run_generator
 from trellis_codegen.breaking.explaining import describe_message, explain_rule, list_rules
 from trellis_codegen.breaking.rules.contract_rules import CONTRACT_RULES
@@ -51,3 +53,18 @@ def test_every_rule_is_listed() -> None:
 
     assert f"{RULE}: " in "\n".join(lines)
     assert len(lines) == len(set(lines)) > 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("--list", "--json", "git:main"), "--list does not take OLD and NEW, --json; leave that out"),
+        (("--explain", "RPC_REMOVED", "--list", "--fail-on", "risky"), "--explain does not take --list, --fail-on; leave that out"),
+        (("--prune-ignores", "--show", "safe", "--only", "queued"), "--prune-ignores does not take --show, --only; leave that out"),
+    ],
+)  # fmt: skip
+def test_an_option_that_would_have_no_effect_is_refused(arguments: tuple[str, ...], what: str) -> None:
+    ended = run_generator("breaking", *arguments)
+
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"error: {what}\n")
