@@ -27,6 +27,7 @@ class Rule(StrEnum):
     NULL_VALUE = "null-value"
     OUT_OF_RANGE = "out-of-range"
     HISTORY_TOO_LONG = "history-too-long"
+    WITHOUT_EFFECT = "without-effect"
     UNKNOWN_SCHEMA = "unknown-schema"
     UNKNOWN_ERROR = "unknown-error"
     UNKNOWN_STORE = "unknown-store"

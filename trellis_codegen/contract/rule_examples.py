@@ -113,6 +113,7 @@ RULE_EXAMPLES: Final[dict[Rule, RuleExample]] = {
     Rule.HISTORY_TOO_LONG: RuleExample(
         {"resources": {"kv": {"things": {"purpose": "Things.", "schema": _THING, "history": 65}}}}
     ),
+    Rule.WITHOUT_EFFECT: RuleExample({"errors": {"Gone": {"type": "Gone"}, "Lost": {"type": "Gone"}}}),
     Rule.UNKNOWN_SCHEMA: RuleExample({"jobs": {"keep": {"payload": {"schema": "Thign"}}}}),
     Rule.UNKNOWN_ERROR: RuleExample({"rpc": {"Things.Get": _rpc(errors=[{"type": "NoThing"}])}}),
     Rule.UNKNOWN_STORE: RuleExample(

@@ -81,6 +81,10 @@ _MEMBERS: Final = {
     Rule.HISTORY_TOO_LONG: _warn(
         "NATS keeps at most 64 revisions of a key.", "Write a `history` of at most 64."
     ),
+    Rule.WITHOUT_EFFECT: _warn(
+        "The member changes nothing: another member counts in its place, or what it is about is not declared.",
+        "Do what the hint of the message says.",
+    ),
 }
 _REFERENCES: Final = {
     Rule.UNKNOWN_SCHEMA: RuleText("`schemas` has no entry of this name.", "Declare it, or correct the name."),
@@ -180,7 +184,8 @@ _WORK: Final = {
         "Make `heartbeatTtlMs` three times as long as `heartbeatIntervalMs`.",
     ),
     Rule.UNREACHABLE_BACKOFF: _warn(
-        "A queue has more waits than retries.", "Remove waits, or raise `maxDeliver`."
+        "A queue or an event consumer has more waits than retries.",
+        "Remove waits, or raise `maxDeliver`.",
     ),
     Rule.DLQ_NOT_ENFORCED: _warn(
         "`dlq: false` has no effect: a job without attempts left ends as dead.", "Remove `dlq`."

@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 from tests.support.generator import run_generator
-from tests.unit.codegen.contracts import TEXT, JsonObject, contract, job, manifest, problems
+from tests.unit.codegen.contracts import TEXT, THING, JsonObject, contract, job, manifest, problems
 from trellis_codegen import naming
 from trellis_codegen.plan.remarks import find_remarks
 from trellis_codegen.problems import Severity, json_pointer
@@ -37,6 +37,20 @@ def test_a_schema_that_nothing_uses_is_a_remark() -> None:
     )
 
     assert remarks(document) == [("/schemas/Spare", "no part of the contract uses this schema")]
+
+
+@pytest.mark.parametrize("schema", [TEXT, {"type": "object"}, {"anyOf": [THING, {"type": "null"}]}])
+def test_an_error_that_handlers_raise_without_its_data_is_a_remark(schema: JsonValue) -> None:
+    errors: JsonObject = {
+        "Gone": {"type": "Gone", "schema": {"schema": "Data"}},
+        "Lost": {"type": "Lost", "schema": {"schema": "Thing"}},
+        "Bare": {"type": "Bare"},
+    }
+
+    ((place, what),) = remarks(contract(schemas={"Thing": THING, "Data": schema}, errors=errors))
+
+    assert place == "/errors/Gone/schema"
+    assert '"Data" is not an object with "properties"' in what
 
 
 @pytest.mark.parametrize("schema", EMPTY)

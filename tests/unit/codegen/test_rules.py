@@ -69,6 +69,11 @@ def guarded(capability: str, **sections: JsonValue) -> JsonObject:
     return contract(rpc={"Get": rpc("Get", capabilities={"call": [capability]})}, **sections)
 
 
+def stateful(**members: JsonValue) -> JsonObject:
+    return contract(kind="app", state={"mine": {"kind": "value", "schema": THING, **members}})
+
+
+USE: JsonObject = {"contract": "other@v1"}
 RIGHT: JsonObject = {"displayName": "R", "description": "r"}
 
 
@@ -171,6 +176,11 @@ def test_an_error_has_its_place(document: JsonObject, where: str, what: str) -> 
         (contract(resources={"kv": {"a": {"purpose": "x", "history": 65}}}), "resources/kv/a/history", "at most 64"),
         (contract(capabilities={"things-service.read": RIGHT}), "capabilities/things-service.read", "repeats"),
         (contract(future=None), "future", "unknown field"),
+        (consumer(self=["Kept"], maxDeliver=2, backoffMs=[1, 2]), "eventConsumers/audit/backoffMs", "has 2 waits"),
+        (contract(errors={"B": {"type": "Gone"}, "A": {"type": "Gone"}}), "errors/B", 'the error "A" has the type "Gone" too'),
+        (contract(uses={"required": {"a": USE}, "optional": {"a": USE}}), "uses/optional/a", '"a" is under "required" too'),
+        (stateful(acceptedVersions={"v1": THING}), "state/mine/acceptedVersions/v1", '"v1" is the current version'),
+        (contract(operations={"Run": operation(capabilities={"cancel": ["admin"]})}), "operations/Run/capabilities/cancel", "no caller can cancel"),
     ],
 )  # fmt: skip
 def test_a_doubtful_value_is_a_warning(document: JsonObject, where: str, what: str) -> None:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.rules.access import check_capabilities, check_capability_names
 from trellis_codegen.contract.rules.consumers import check_consumers
+from trellis_codegen.contract.rules.effects import check_effects
 from trellis_codegen.contract.rules.identity import check_ids, check_names
 from trellis_codegen.contract.rules.numbers import check_numbers
 from trellis_codegen.contract.rules.parameters import check_event_params, check_transfers
@@ -74,4 +75,5 @@ _RULES: tuple[Rule, ...] = (
     check_backoff,
     check_flags,
     check_numbers,
+    check_effects,
 )

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from trellis_codegen.contract.defaults import (
     ACK_WAIT_MS,
+    GROUP_MAX_DELIVER,
     HEARTBEAT_MAX_MS,
     HEARTBEATS_PER_LEASE,
     MAX_DELIVER,
 )
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.pointers import list_pointers
-from trellis_codegen.contract.queues import Job
+from trellis_codegen.contract.queues import EventConsumer, Job
 from trellis_codegen.contract.rules.parameters import find_pointer_problem
 from trellis_codegen.problems import Pointer, Problem, Severity
 from trellis_codegen.rule_ids import Rule
@@ -131,15 +132,22 @@ def compute_heartbeat_ms(job: Job) -> tuple[int, int]:
 
 
 def check_backoff(manifest: Manifest) -> Iterator[Problem]:
-    """A queue declares at most as many waits as it has retries."""
-    for name, job in (manifest.jobs or {}).items():
-        retries = (job.max_deliver or MAX_DELIVER) - 1
-        if job.backoff_ms and len(job.backoff_ms) > retries:
-            what = f"has {len(job.backoff_ms)} waits, of which the first {retries} can be reached"
+    """A queue, and a group of event consumers, declares at most as many waits as it has retries."""
+    entries: list[tuple[Pointer, Job | EventConsumer, int]] = [
+        *((("jobs", name), job, MAX_DELIVER) for name, job in (manifest.jobs or {}).items()),
+        *(
+            (("eventConsumers", name), group, GROUP_MAX_DELIVER)
+            for name, group in (manifest.event_consumers or {}).items()
+        ),
+    ]
+    for place, entry, default in entries:
+        retries = (entry.max_deliver or default) - 1
+        if entry.backoff_ms and len(entry.backoff_ms) > retries:
+            what = f"has {len(entry.backoff_ms)} waits, of which the first {retries} can be reached"
             hint = (
                 f"maxDeliver is {retries + 1}, which leaves {retries} for retries; raise it, or remove waits"
             )
-            pointer = ("jobs", name, "backoffMs")
+            pointer = (*place, "backoffMs")
             yield Problem(
                 pointer=pointer,
                 rule=Rule.UNREACHABLE_BACKOFF,
