@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from trellis_nats.errors import NoResponders
+from trellis_nats.errors import NoResponders, RequestTimeout
 
 __all__ = ["until_served"]
 
@@ -21,8 +21,11 @@ async def until_served(send: Callable[[timedelta], Awaitable[T]], limit: timedel
     """Call `send` with the time that is left, at most three times, all within the limit.
 
     Raises:
+        RequestTimeout: the limit is not positive; nothing was sent.
         NoResponders: no process listened at the last attempt. What else `send` raises ends the attempts.
     """
+    if limit <= timedelta(0):
+        raise RequestTimeout(f"the timeout is {limit.total_seconds():g} s: nothing was sent")
     loop = asyncio.get_running_loop()
     due = loop.time() + limit.total_seconds()
     for pause in _PAUSES:

@@ -85,7 +85,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         Args:
             payload: what the handler gets as `job.payload`.
             idempotency_key: the queue has one job for each key. A second call with the same key returns the ref of the
-                first job, as long as that job's history is stored. Another payload is then not stored, which is logged.
+                first job while its history is stored. Another payload, which is logged, deadline or delay is not stored.
             deadline: an instant, or a time from now. A job that has not ended by then expires. The default is the
                 contract's.
             delay: how long the job waits before it may begin. Workers of other runtimes do not wait.
@@ -226,7 +226,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """State that other processes work the queue, so that the start does not warn of it. This one may create its jobs.
 
         Raises:
-            HandlerConflict: the queue has a handler, or the workers have started.
+            HandlerConflict: it has a handler, or the workers have started.
         """
         self._setup.leave_to_others()
 

@@ -12,7 +12,7 @@ from trellis_nats._support.callables import is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.errors.configuration import require_text
+from trellis_nats.errors.configuration import require_kind, require_text
 from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.operations.active import ActiveOperation, OperationHandler
 from trellis_nats.operations.grants import serve_grants
@@ -158,6 +158,7 @@ class EndpointSurface(Surface):
             raise ConfigurationError(
                 f'operation "{self._spec.name}": resume must be "fail" or "run-again", got {resume!r}'
             )
+        require_kind(f'operation "{self._spec.name}": concurrency', concurrency, int, "a whole number")
         if concurrency < 1:
             raise ConfigurationError(
                 f'operation "{self._spec.name}": concurrency must be at least 1, got {concurrency}'

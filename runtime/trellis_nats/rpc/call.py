@@ -70,7 +70,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
             UnexpectedError: the handler failed; the service's log has the details under the error's id.
             RemoteError: the service raised an error that this contract does not know.
             NoResponders: no process serves the procedure.
-            RequestTimeout: no answer came in time.
+            RequestTimeout: no answer came in time; or the timeout is not positive, and nothing was sent.
             TransportError: NATS could not send the request.
         """
         self._runtime.connection.require_own_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,10 +11,19 @@ from pydantic import BaseModel, Field, ValidationError
 
 from trellis_nats.clock import parse_timestamp, timestamp
 from trellis_nats.codec import encode_json
-from trellis_nats.errors import InvalidObjectKey, ObjectDamaged
+from trellis_nats.errors import ConfigurationError, InvalidObjectKey, ObjectDamaged
+from trellis_nats.errors.configuration import require_text
 from trellis_nats.stores.object import ObjectInfo
 
-__all__ = ["CHUNK_BYTES", "ObjectMeta", "read_meta", "require_key", "write_deleted", "write_meta"]
+__all__ = [
+    "CHUNK_BYTES",
+    "ObjectMeta",
+    "read_meta",
+    "require_key",
+    "require_texts",
+    "write_deleted",
+    "write_meta",
+]
 
 CHUNK_BYTES: Final = 128 * 1024
 """As NATS' own clients cut objects."""
@@ -71,6 +81,21 @@ def require_key(store: str, key: str) -> str:
             key=key.encode(errors="backslashreplace").decode(),
         )
     return key
+
+
+def require_texts(content_type: str | None, metadata: Mapping[str, str]) -> None:
+    """Check what is stored with an object: no reader could read a record with anything but texts.
+
+    Raises:
+        ConfigurationError: it has something else, or the name that stands for the content type.
+    """
+    if content_type is not None:
+        require_text("content_type", content_type)
+    for name, text in metadata.items():
+        require_text("metadata", name)
+        require_text(f"metadata[{name!r}]", text)
+    if _CONTENT_TYPE in metadata:
+        raise ConfigurationError(f"metadata has {_CONTENT_TYPE}: give content_type instead")
 
 
 def _is_control(sign: str) -> bool:

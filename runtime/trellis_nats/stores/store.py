@@ -31,7 +31,7 @@ from trellis_nats.ids import new_id
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import StoreSpec
 from trellis_nats.stores.grants import read_grants
-from trellis_nats.stores.meta import CHUNK_BYTES, ObjectMeta, require_key
+from trellis_nats.stores.meta import CHUNK_BYTES, ObjectMeta, require_key, require_texts
 from trellis_nats.stores.object import ObjectInfo, StoredObject
 from trellis_nats.stores.reader import ObjectReader, write_digest
 from trellis_nats.stores.records import ObjectRecords
@@ -95,6 +95,7 @@ class Store:
 
         Raises:
             InvalidObjectKey: an object may not have this key.
+            ConfigurationError: the content type or the metadata are not texts.
             ObjectTooLarge: the content exceeds the contract's limit.
             StoreFull: the store has no room for the object. A replaced object needs its room until the end.
             WriteUnknown: the object may have been stored.
@@ -192,6 +193,7 @@ class Store:
     ) -> ObjectInfo:
         self._runtime.connection.require_own_loop()
         require_key(self.spec.name, key)
+        require_texts(content_type, metadata or {})
         self._check_size(key, size_of_source(source) or 0)
         if only_new:
             await self._records.require_none(key)

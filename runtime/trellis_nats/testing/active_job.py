@@ -214,7 +214,7 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
     async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Record a line in `log_lines`. Raises as that of an active job."""
         self._require("logs", is_declared=self._spec.logs)
-        require_text("log(message)", message)
+        self._check_line(message, level)
         self.log_lines.append(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
 
     @override

@@ -29,6 +29,7 @@ SOON = timedelta(seconds=20)
 BEFORE = timedelta(seconds=-5)
 ZERO = timedelta(0)
 SOON_KEPT: Any = SOON
+WARNING: Any = "warning"
 PARCEL = Parcel(number=1)
 
 
@@ -229,6 +230,10 @@ async def test_a_report_that_is_not_a_text_is_refused(nats_server: NatsServer) -
                 for value in NOT_A_TEXT:
                     with pytest.raises(ConfigurationError, match="a text is expected, got"):
                         await call(value)
+            with pytest.raises(
+                ConfigurationError, match='level must be "info", "warn" or "error", got \'warning\''
+            ):
+                await job.log("heavy", level=WARNING)
             return Receipt(total=1)
 
         await shop.jobs.start_workers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from trellis_nats import (
@@ -202,6 +203,8 @@ async def test_a_registration_is_checked(nats_server: NatsServer) -> None:
             service.process.handle(lambda operation: process.handle(operation))  # noqa: PLW0108 - not an async def
         with pytest.raises(ConfigurationError, match="concurrency"):
             service.process.handle(concurrency=0)(process.handle)
+        with pytest.raises(ConfigurationError, match="a whole number is expected, got a float"):
+            service.process.handle(concurrency=cast("int", 2.5))(process.handle)
         service.process.handle(resume="run-again", concurrency=3)(process.handle)
         with pytest.raises(HandlerConflict):
             service.process.handle(process.handle)

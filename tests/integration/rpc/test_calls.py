@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats import (
     NoResponders,
+    RequestTimeout,
     RpcContext,
 )
 from trellis_nats._nats.connection import Connection
@@ -40,6 +41,14 @@ async def test_a_call_gets_its_typed_response(nats_server: NatsServer) -> None:
         response = await client.create(REQUEST)
 
     assert response == CreateResponse(order_id="c1-1")
+
+
+@pytest.mark.parametrize("timeout", [timedelta(0), timedelta(seconds=-1)])
+async def test_a_call_whose_time_is_over_is_not_sent(nats_server: NatsServer, timeout: timedelta) -> None:
+    async with OrdersClient.connect(nats_server.url) as client:
+        # A call that is sent finds that no process serves it.
+        with pytest.raises(RequestTimeout, match="nothing was sent"):
+            await client.create(REQUEST, timeout=timeout)
 
 
 async def test_a_success_is_bare_json_without_a_header(nats_server: NatsServer) -> None:

@@ -7,10 +7,11 @@ import re
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pytest
 from trellis_nats import (
+    ConfigurationError,
     InvalidObjectKey,
     ObjectExists,
     ObjectSource,
@@ -46,6 +47,21 @@ async def test_what_was_put_is_found_with_what_is_known_about_it(nats_server: Na
     assert (written.key, written.size, written.content_type) == ("docs/readme.txt", 5, "text/plain")
     assert written.metadata == {"owner": "c1"}
     assert abs(now() - written.updated) < timedelta(seconds=30)
+
+
+async def test_metadata_that_no_reader_could_read_is_refused(nats_server: NatsServer) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"metadata": {"pages": 5}}, r"metadata\[\'pages\'\]: a text is expected, got 5"),
+        ({"metadata": {5: "pages"}}, "metadata: a text is expected, got 5"),
+        ({"metadata": {"__trellis_content_type": "text/plain"}}, "give content_type"),
+        ({"content_type": 5}, "content_type: a text is expected, got 5"),
+    ]
+    async with FilesService.connect(nats_server.url) as service:
+        for arguments, text in wrong:
+            for write in (service.files.put, service.files.create):
+                with pytest.raises(ConfigurationError, match=text):
+                    await write("a", b"hello", **arguments)
+        assert await service.files.get("a") is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 131_071, 131_072, 131_073, 262_144, 700_000])

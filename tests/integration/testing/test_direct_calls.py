@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from trellis_nats import (
@@ -26,6 +26,7 @@ from trellis_nats.testing import RecordedJob, active_job, call
 from tests.support.orders import OrdersService
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
 
+WARNING: Any = "warning"
 PARCEL = Parcel(number=7)
 
 
@@ -72,6 +73,8 @@ async def test_what_a_handler_reports_is_recorded(shop: Shop) -> None:
         await job.progress(step="weighing", current=1, total=2)
         await job.progress(current=2, total=2)
         await job.log("heavy", level="warn")
+        with pytest.raises(ConfigurationError, match='level must be "info"'):
+            await job.log("heavy", level=WARNING)
         await job.emit_update(Weight(grams=900))
         await job.heartbeat()
         return Receipt(total=1)

@@ -191,6 +191,11 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
                 f'queue "{self.queue}" declares `{feature}: false` in its contract, so its handler cannot report {feature}'
             )
 
+    def _check_line(self, message: str, level: str) -> None:
+        require_text("log(message)", message)
+        if level not in {"info", "warn", "error"}:  # other runtimes read no event with another one
+            raise ConfigurationError(f'log: level must be "info", "warn" or "error", got {level!r}')
+
     def _checked(self, name: str, value: float | None) -> int | None:
         """Return what the wire takes: a whole number from 0 up that every runtime reads exactly (reference, 6.3)."""
         if value is None or (0 <= value <= _SAFE_INTEGER_MAX and value == int(value)):
@@ -213,11 +218,12 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Like `progress`, it never fails the job while NATS cannot be reached. The message is cut after 8 KiB.
 
         Raises:
-            ConfigurationError: the contract of the queue declares `logs: false`, or the message is not a text.
+            ConfigurationError: the contract of the queue declares `logs: false`, the message is not a text, or the level is
+                none of these three.
         """
         self._queue.connection.require_own_loop()
         self._require("logs", is_declared=self._queue.binding.logs)
-        require_text("log(message)", message)
+        self._check_line(message, level)
         entry = JobLogEntry(
             timestamp=timestamp(self._queue.clock.now()), level=level, message=shorten(message)
         )
