@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.contract.pointers import find_kind
 from trellis_codegen.schemas.patterns import matches
+from trellis_codegen.schemas.text_formats import fits_format
 
 __all__ = ["are_equal", "equality_key", "is_allowed"]
 
@@ -73,9 +74,10 @@ def _is_kind(value: JsonValue, kinds: list[JsonValue]) -> bool:
 
 
 def _fits_text(value: str, schema: JsonObject) -> bool:
-    pattern = schema.get("pattern")
+    pattern, format_name = schema.get("pattern"), schema.get("format")
     fits = not isinstance(pattern, str) or matches(pattern, value)
-    return fits and _between(len(value), schema, "Length")
+    has_format = not isinstance(format_name, str) or fits_format(value, format_name)
+    return fits and has_format and _between(len(value), schema, "Length")
 
 
 def _fits_number(value: float, schema: JsonObject) -> bool:

@@ -200,6 +200,8 @@ KEYWORDS: list[tuple[str, JsonObject, list[JsonValue], list[JsonValue]]] = [
     ("format date", {"type": "string", "format": "date"}, ["2026-11-23"], ["23.11.2026", 5]),
     ("format uuid", {"type": "string", "format": "uuid"}, ["2a1b2c3d-0000-4000-8000-000000000000"], ["2a1b", 5, "urn:uuid:2a1b2c3d-0000-4000-8000-000000000000", "2a1b2c3d000040008000000000000000"]),
     ("format time", {"type": "string", "format": "time"}, ["12:30:00Z", "12:30:00+02:00"], ["noon", 5]),
+    ("format next to enum", {"type": ["string", "null"], "format": "date", "enum": ["2026-11-23", "2026-02-30", "soon", None]}, ["2026-11-23", None], ["2026-02-30", "soon"]),
+    ("format and const in allOf", {"allOf": [{"type": "string", "format": "uuid"}, {"const": "2a1b"}]}, [], ["2a1b"]),
     ("true", {"anyOf": [True]}, [1, None, "a", {}], []),
     ("false", {"anyOf": [False]}, [], [1, None, "a", {}]),
 ]  # fmt: skip

@@ -10,6 +10,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from trellis_nats.json_types import AwareDatetime, AwareTime, ExactDate, ExactUUID
 
+from trellis_codegen.schemas.text_formats import fits_format
+
 DATE_TIMES: TypeAdapter[object] = TypeAdapter(AwareDatetime)
 TIMES: TypeAdapter[object] = TypeAdapter(AwareTime)
 DATES: TypeAdapter[object] = TypeAdapter(ExactDate)
@@ -70,6 +72,17 @@ REFUSED: list[tuple[TypeAdapter[object], list[object]]] = [
 def test_another_text_is_refused(adapter: TypeAdapter[object], value: object) -> None:
     with pytest.raises(ValidationError):
         adapter.validate_json(json.dumps(value), strict=True)
+
+
+FORMATS = {id(DATE_TIMES): "date-time", id(TIMES): "time", id(DATES): "date", id(UUIDS): "uuid"}
+
+
+def test_the_generator_knows_the_same_texts() -> None:
+    read = [(adapter, text) for adapter, text, _ in READ]
+    refused = [(adapter, value) for adapter, values in REFUSED for value in values if isinstance(value, str)]
+
+    assert [text for adapter, text in read if not fits_format(text, FORMATS[id(adapter)])] == []
+    assert [text for adapter, text in refused if fits_format(text, FORMATS[id(adapter)])] == []
 
 
 def test_a_naive_value_from_python_is_refused() -> None:
