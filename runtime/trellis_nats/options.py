@@ -95,7 +95,8 @@ CredentialsFunction: TypeAlias = Callable[[], Credentials | Awaitable[Credential
 class Retention:
     """How long the history of a job is kept after its end, by its last state; and the record of an operation.
 
-    None, of a state: until the stream drops it.
+    None, of a state: until stream JOBS drops it. It drops every event after 90 days, unless an operator has changed its
+    `max_age`: a longer time here has no effect then.
 
     An idempotency key lives as long as its job's history: after that, the same key creates a new job.
     """
@@ -158,7 +159,8 @@ class Options:
     open: bool = False
     """Serve and call without signatures on a server that is not on this machine.
 
-    Every program that may publish to a subject is then served. For loopback addresses this is not needed.
+    Every program that may publish to a subject is then served, unless there are `callers`, which are checked in any case. For
+    loopback addresses this is not needed.
     """
     session_key: SessionKey | None = None
     """Signs every call of this program, so that services which check signatures know who calls. None: calls are not signed."""

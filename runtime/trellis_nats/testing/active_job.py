@@ -270,9 +270,13 @@ def active_job(
 
     Raises:
         InvalidPayload: the payload does not match its schema, or has no concurrency key; or the checkpoint is not valid.
-        ConfigurationError: it is not a queue.
+        ConfigurationError: it is not a queue, the attempt is below 1, or the deadline is not a `datetime` with a time zone.
     """
     _require_queue(queue)
+    if attempt < 1:
+        raise ConfigurationError(f"attempt must be at least 1, got {attempt}")
+    if deadline is not None and getattr(deadline, "tzinfo", None) is None:
+        raise ConfigurationError(f"deadline must be a datetime with a time zone, got {deadline!r}")
     return RecordedJob(queue, payload, attempt=attempt, deadline=deadline, last_checkpoint=last_checkpoint)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -65,6 +65,21 @@ async def test_what_a_handler_raises_comes_out(shop: Shop) -> None:
     with pytest.raises(JobFailed) as raised:
         await call(shop.jobs.pack, PARCEL)
     assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"attempt": 0}, "attempt must be at least 1, got 0"),
+        ({"deadline": timedelta(hours=1)}, "deadline must be a datetime with a time zone"),
+        ({"deadline": datetime(2026, 1, 1)}, "deadline must be a datetime with a time zone"),  # noqa: DTZ001 - on purpose
+    ],
+)
+async def test_a_job_that_no_handler_could_receive_is_refused(
+    shop: Shop, arguments: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        active_job(shop.jobs.pack, PARCEL, **arguments)
 
 
 async def test_what_a_handler_reports_is_recorded(shop: Shop) -> None:
