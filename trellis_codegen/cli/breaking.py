@@ -128,6 +128,8 @@ class _Run:
             if not self.samples:
                 self._note(f"{self.request.samples} has no samples")
         code = max([self._compare(old, new) for old, new in pairs], default=ExitCode.OK)
+        if self.request.prune_ignores:
+            self.comparisons.clear()
         if code >= ExitCode.USAGE:
             return code
         if self.request.prune_ignores:
@@ -212,7 +214,6 @@ class _Run:
             }
             shown = ", ".join(f"{name} = {text}" for name, text in parts.items() if text is not None)
             sys.stdout.write(f"{shown}\n")
-        self.comparisons.clear()
         return ExitCode.DRIFT if unused else ExitCode.OK
 
     def _read_samples(self, old: Manifest, new: Manifest) -> list[Finding]:

@@ -219,6 +219,7 @@ def test_an_invalid_contract_does_not_hide_the_break_of_another(project: Path, o
     ended = run_generator("breaking", "--format", output_format)
 
     assert (ended.exit_code, RULE in ended.stdout) == (3, True)
+    assert RULE not in run_generator("breaking", "--prune-ignores").stdout
     assert ("broken.json: the contract has errors" in ended.stdout) is (output_format == "junit")
 
 
