@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from trellis_nats import Options, Permissions, PermissionsMissing, permissions
+from trellis_nats import Maintenance, Options, Permissions, PermissionsMissing, permissions
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import get_consumer_info, get_last_message, get_stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
@@ -37,6 +37,7 @@ DONE_WITHOUT = (
     ".OBJ_depot_labels.*",
     "STREAM.PURGE.KV_trellis_operations_depot",
 )
+PURGES = Maintenance(rescue_every=None)
 STREAMS = (
     "JOBS",
     "JOBS_WORK",
@@ -75,7 +76,7 @@ def server() -> Iterator[NatsServer]:
 
 
 async def started(server: NatsServer, user: str) -> None:
-    async with Depot.connect(server.url, options=login(user)) as depot:
+    async with Depot.connect(server.url, options=login(user, maintenance=PURGES)) as depot:
         register(depot)
         await depot.start()
 
