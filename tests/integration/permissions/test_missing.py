@@ -150,9 +150,16 @@ async def test_a_worker_that_may_not_answer_does_not_start(server: NatsServer) -
     assert refused.value.missing == ('answer requests, which is "allow_responses" of the user',)
 
 
+async def is_pending(connection: Connection) -> bool:
+    """Return whether the job is in the work stream: a new one is attached to JOBS after a moment."""
+    info = await get_consumer_info(connection, "JOBS_WORK", "depot__pack")
+    return info is not None and info.pending == 1
+
+
 async def test_no_job_is_taken_by_a_worker_that_lacks_something(server: NatsServer) -> None:
     async with Depot.connect(server.url, options=login("root")) as root:
         await root.jobs.pack.create(Parcel(number=1))
+        await eventually(lambda: is_pending(root.jobs.runtime.connection))
         user = f"lacks{LINES.index(('subscribe', 'rpc.v1.Orders.Create'))}"
 
         async with Depot.connect(server.url, options=login(user)) as depot:
