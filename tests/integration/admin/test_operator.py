@@ -310,7 +310,7 @@ async def test_a_job_is_replayed_with_an_edited_payload(nats_server: NatsServer,
         for wrong in (b'{"orderId": "o-1"}', b"not json"):
             with pytest.raises(InvalidPayload):
                 await operator.replay_edited(dead, wrong)
-        edited = json.dumps({**PAID, "amountCents": 4_300}).encode()
+        edited = json.dumps({**PAID, "amountCents": 987_654_321}).encode()
 
         new = await operator.replay_edited(dead, edited, reason="rounding")
 
@@ -323,7 +323,7 @@ async def test_a_job_is_replayed_with_an_edited_payload(nats_server: NatsServer,
         (entry,) = (await operator.audit_log("action:edit")).entries
         assert entry.outcome is not None
         assert entry.outcome.detail == {"job": new}
-        assert "4300" not in str(entry)
+        assert "987654321" not in str(entry)  # a shorter number is a part of many a time or id
 
 
 async def test_an_edited_job_is_admitted_to_its_key(nats_server: NatsServer, tmp_path: Path) -> None:
