@@ -35,13 +35,13 @@ from trellis_nats.testing import TEST_OPTIONS
 )
 def test_an_option_of_a_wrong_kind_is_refused(name: str, value: object, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^Options\.{name}: {expected}\n"):
-        Options(**{name: value})  # type: ignore[arg-type]
+        Options(**{name: value})  # type: ignore[arg-type]  # the mistake under test
 
 
 @pytest.mark.parametrize("name", ["heartbeat_every", "lost_after", "lease"])
 def test_what_cannot_be_switched_off_takes_no_none(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"Maintenance.{name}: a timedelta is expected, got None"):
-        Maintenance(**{name: None})  # type: ignore[arg-type]
+        Maintenance(**{name: None})  # type: ignore[arg-type]  # likewise
 
 
 def test_a_retention_is_not_a_duration() -> None:
