@@ -70,7 +70,8 @@ def require_one_login(url: str, options: Options) -> None:
         ConfigurationError: both are given, or the address is malformed.
     """
     named = parse_servers(url, ConnectionSettings())[1]
-    if options.credentials in {None, Credentials()} or (named.user is None and named.token is None):
+    is_given = options.credentials is not None and options.credentials != Credentials()
+    if not is_given or (named.user is None and named.token is None):
         return
     raise ConfigurationError(
         "the address has a user, password or token, and Options.credentials are given too: give one of them"

@@ -139,6 +139,21 @@ async def test_what_would_have_no_effect_is_refused(nats_server: NatsServer) -> 
                 await call()
 
 
+@dataclass
+class Login:
+    """A function of credentials that, as it can be compared, has no hash."""
+
+    user: str
+
+    def __call__(self) -> Credentials:
+        return Credentials(user=self.user, password=self.user)
+
+
+async def test_credentials_may_come_from_any_callable(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=Options(credentials=Login("ada"))):
+        pass
+
+
 async def test_two_logins_are_refused(nats_server: NatsServer) -> None:
     address = nats_server.url.replace("//", "//ada:s3cret@")
     for credentials in (Credentials(user="bob", password="b"), lambda: Credentials(seed="SU")):  # noqa: S106 - none
