@@ -93,9 +93,8 @@ class ProcessSlot:
             self._failures = 0 if loop.time() - began >= _SETTLED else self._failures + 1
             wait = min(2.0 ** (self._failures - 1), _WAIT_MAX) if self._failures else 0.0
             has_returned = self.exit_code == 0 and not self.is_stopping
-            is_replaced = self.exit_code == 0 and self.is_stopping
             _log.log(
-                logging.INFO if is_replaced else logging.WARNING,
+                logging.INFO if self.exit_code == 0 and self.is_stopping else logging.WARNING,
                 "process %d %s; it starts again %s%s",
                 self.number,
                 self.problem,
