@@ -55,21 +55,24 @@ def up(
     3: a server has ended.
     """
     import signal
-    import threading
+    import time
 
     from trellis_admin.local_server import LocalServers
 
-    stopping = threading.Event()
+    # A flag, not a `threading.Event`: the signal may interrupt `wait` while it holds the lock that `set` needs.
+    is_stopping = False
 
     def stop(_number: int, _frame: object) -> None:
-        stopping.set()
+        nonlocal is_stopping
+        is_stopping = True
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     kept = None if folder is None else folder.resolve()
     with LocalServers(count=cluster or 1, port=port, folder=kept) as servers:
         typer.echo(_to_json(servers, kept) if as_json else _describe(servers, kept))
-        while not stopping.wait(_POLL):
+        while not is_stopping:
+            time.sleep(_POLL)
             if (log := servers.find_ended()) is not None:
                 typer.echo(f"trellis: nats-server has ended; its log ends with:\n{log}", err=True)
                 raise typer.Exit(ExitCode.SERVER)

@@ -23,13 +23,43 @@ from tests.support.shop import Parcel, Shop
 from tests.support.trellis_command import run_trellis
 
 PROGRAM = "from trellis_admin.cli import main; main()"
+SIGNALLED_WHILE_IT_WAITS = f"""
+import os, signal, sys
+
+calls = 0
+
+def trace(frame, event, argument):
+    global calls
+    by_the_command = frame.f_back and frame.f_back.f_code.co_filename.endswith("commands/up.py")
+    if calls or (by_the_command and frame.f_code.co_name in ("wait", "find_ended")):
+        calls += 1
+    if calls == 3:
+        sys.settrace(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.settrace(trace)
+{PROGRAM}
+"""
 
 
 @contextmanager
-def running(*arguments: str | Path) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def running(
+    *arguments: str | Path, program: str = PROGRAM
+) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """Run `trellis up` until the end of the block, and provide what it says."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "up", "--port", "0", "--json", *map(str, arguments)],
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-c",
+            program,
+            "up",
+            "--port",
+            "0",
+            "--json",
+            *map(str, arguments),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,7 +72,16 @@ def running(*arguments: str | Path) -> Generator[tuple[subprocess.Popen[str], di
         yield process, json.loads(line)
     finally:
         process.send_signal(signal.SIGTERM)
+        end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Wait for the end of a process that was told to stop; fail with its stack if it does not."""
+    try:
         process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"it has not ended: {process.communicate()[1]}")
 
 
 def answers(url: str) -> bool:
@@ -60,6 +99,14 @@ async def test_a_server_runs_until_it_is_stopped() -> None:
     assert not answers(said["url"])
     assert said["v"] == 1
     assert said["folder"] is None
+
+
+def test_a_signal_at_any_moment_of_the_wait_stops_it() -> None:
+    with running(program=SIGNALLED_WHILE_IT_WAITS) as (process, said):
+        process.wait(timeout=10)
+
+    assert process.returncode == 0
+    assert not answers(said["url"])
 
 
 async def test_what_is_in_a_folder_is_there_again(tmp_path: Path) -> None:
