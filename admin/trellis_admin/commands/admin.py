@@ -77,7 +77,8 @@ Contracts = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PACKAGE",
-        help="A generated package: what its schemas call secret is not in what Jobs.Get returns.",
+        help="A generated package: what its schemas call secret is not in what Jobs.Get returns, and a payload that it does not read "
+        "is not sent again.",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Literal, Self
 
@@ -29,7 +29,7 @@ from trellis_admin.samples import load_manifest
 from trellis_admin.samples.exporting import schema_of
 from trellis_admin.samples.redaction import Redacted, Redaction
 
-__all__ = ["PayloadContract", "ValueKind"]
+__all__ = ["PayloadContract", "ValueKind", "find_contract"]
 
 _TIMEOUT: Final = timedelta(seconds=5)
 _UNDECLARED: Final = Redaction(schema=True)
@@ -161,6 +161,11 @@ class PayloadContract:
             upcast_json=self._payloads[prefix].upcast_json,
         )
         return None if keys is None else keys.creator
+
+
+def find_contract(contracts: Iterable[PayloadContract], prefix: str) -> PayloadContract | None:
+    """Return the contract that has a queue; None if there is none."""
+    return next((contract for contract in contracts if contract.has_queue(prefix)), None)
 
 
 def _redactions(manifest: Mapping[str, JsonValue], queue: str) -> Mapping[ValueKind, Redaction]:

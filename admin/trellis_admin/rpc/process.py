@@ -49,7 +49,7 @@ class AdminOptions:
     metrics_port: int | None = None
     """None: no metrics; 0: any free port."""
     contracts: Sequence[PayloadContract] = ()
-    """What says which parts of the values that `Jobs.Get` returns are secret."""
+    """What says which parts of the values that `Jobs.Get` returns are secret, and which payloads are valid to be sent again."""
 
 
 @dataclass(slots=True)

@@ -14,14 +14,15 @@ from trellis_nats.jobs.model.states import JobState
 from trellis_admin.audit_log import AdminResourceMissing
 from trellis_admin.keys import KeyProblem, StoredKey
 from trellis_admin.operator import AmbiguousJob, Operator
-from trellis_admin.payloads import PayloadContract, Revealed
+from trellis_admin.payloads import PayloadContract, Revealed, find_contract
 from trellis_admin.queries import read_status
 from trellis_admin.rpc.job_object import states_named
 from trellis_admin.rpc.listing import Wanted, list_wanted, read_services
 from trellis_admin.rpc.reading import read_job
-from trellis_admin.rpc.steering import CANCEL, DISMISS, REPLAY, RETRY, not_found, steer
+from trellis_admin.rpc.steering import CANCEL, DISMISS, REPLAY, RETRY, JobAction, not_found, steer
 from trellis_admin.rpc.trellis_jobs_participant import (
     Empty,
+    Job,
     JobsCancelRequest,
     JobsCancelResponse,
     JobsDismissDLQRequest,
@@ -64,12 +65,12 @@ def serve_admin_rpcs(
     Args:
         service: it answers.
         operator: what is asked. Its projection must be kept up to date. The audit log names its actor, unless the caller is known.
-        contracts: what says which parts of values are secret.
+        contracts: what says which parts of values are secret, and which payloads are valid to be sent again.
     """
     _serve_reading(service, operator)
     _serve_lists(service, operator)
     _serve_get(service, operator, contracts)
-    _serve_steering(service, operator)
+    _serve_steering(service, operator, contracts)
 
 
 def _serve_reading(service: TrellisJobsService, operator: Operator) -> None:
@@ -141,7 +142,7 @@ def _serve_get(service: TrellisJobsService, operator: Operator, contracts: Seque
             raise not_found(request.id) from None
         except AmbiguousJob as error:
             raise ValidationError(str(error), [("/id", str(error))]) from None
-        known = next((contract for contract in contracts if contract.has_queue(place.prefix)), None)
+        known = find_contract(contracts, place.prefix)
         revealed = await _reveal(Steering(_acting(operator, context).session, known), place, context)
         job = await read_job(session.connection, place.prefix, place.id, with_logs=True, revealed=revealed)
         if job is None:
@@ -157,24 +158,29 @@ async def _reveal(steering: Steering, place: JobPlace, context: RpcContext) -> R
         return None
 
 
-def _serve_steering(service: TrellisJobsService, operator: Operator) -> None:
+def _serve_steering(
+    service: TrellisJobsService, operator: Operator, contracts: Sequence[PayloadContract]
+) -> None:
     rpc = service.rpc.jobs
+
+    async def act(context: RpcContext, action: JobAction, job_id: str) -> Job:
+        return await steer(_acting(operator, context), contracts, action, job_id)
 
     @rpc.cancel.handle
     async def cancel(context: RpcContext, request: JobsCancelRequest) -> JobsCancelResponse:
-        return JobsCancelResponse(job=await steer(_acting(operator, context), CANCEL, request.id))
+        return JobsCancelResponse(job=await act(context, CANCEL, request.id))
 
     @rpc.retry.handle
     async def retry(context: RpcContext, request: JobsRetryRequest) -> JobsRetryResponse:
-        return JobsRetryResponse(job=await steer(_acting(operator, context), RETRY, request.id))
+        return JobsRetryResponse(job=await act(context, RETRY, request.id))
 
     @rpc.replay_dlq.handle
     async def replay(context: RpcContext, request: JobsReplayDLQRequest) -> JobsReplayDLQResponse:
-        return JobsReplayDLQResponse(job=await steer(_acting(operator, context), REPLAY, request.id))
+        return JobsReplayDLQResponse(job=await act(context, REPLAY, request.id))
 
     @rpc.dismiss_dlq.handle
     async def dismiss(context: RpcContext, request: JobsDismissDLQRequest) -> JobsDismissDLQResponse:
-        return JobsDismissDLQResponse(job=await steer(_acting(operator, context), DISMISS, request.id))
+        return JobsDismissDLQResponse(job=await act(context, DISMISS, request.id))
 
 
 def _acting(operator: Operator, context: RpcContext) -> Operator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from trellis_nats import ValidationError
@@ -10,12 +10,14 @@ from trellis_nats.errors import ActionRefused, ConfigurationError, JobNotFound
 from trellis_nats.jobs.actions.job_actions import ActionDone
 
 from trellis_admin.operator import AmbiguousJob, Operator
+from trellis_admin.payloads import PayloadContract, find_contract
 from trellis_admin.rpc.job_object import to_job
 from trellis_admin.rpc.trellis_jobs_participant import Job, NotFoundError
+from trellis_admin.steering import Steering
 
-__all__ = ["CANCEL", "DISMISS", "REPLAY", "RETRY", "Steering", "not_found", "steer"]
+__all__ = ["CANCEL", "DISMISS", "REPLAY", "RETRY", "JobAction", "not_found", "steer"]
 
-Steering = Callable[[Operator, str], Awaitable[ActionDone]]
+JobAction = Callable[[Steering, str], Awaitable[ActionDone]]
 """What is done to the job with an id."""
 
 _EXPECTED: Final = {
@@ -27,38 +29,49 @@ _EXPECTED: Final = {
 """The states that an action expects, as the reference writes them."""
 
 
-async def _cancel(operator: Operator, job_id: str) -> ActionDone:
-    return await operator.cancel(job_id)
+async def _cancel(steering: Steering, job: str) -> ActionDone:
+    return await steering.cancel(job)
 
 
-async def _retry(operator: Operator, job_id: str) -> ActionDone:
-    return await operator.retry(job_id)
+async def _retry(steering: Steering, job: str) -> ActionDone:
+    return await steering.retry(job)
 
 
-async def _replay(operator: Operator, job_id: str) -> ActionDone:
-    return await operator.replay(job_id)
+async def _replay(steering: Steering, job: str) -> ActionDone:
+    return await steering.replay(job)
 
 
-async def _dismiss(operator: Operator, job_id: str) -> ActionDone:
-    return await operator.dismiss(job_id)
+async def _dismiss(steering: Steering, job: str) -> ActionDone:
+    return await steering.dismiss(job)
 
 
-CANCEL: Final[Steering] = _cancel
-RETRY: Final[Steering] = _retry
-REPLAY: Final[Steering] = _replay
-DISMISS: Final[Steering] = _dismiss
+CANCEL: Final[JobAction] = _cancel
+RETRY: Final[JobAction] = _retry
+REPLAY: Final[JobAction] = _replay
+DISMISS: Final[JobAction] = _dismiss
 
 
-async def steer(operator: Operator, action: Steering, job_id: str) -> Job:
+async def steer(
+    operator: Operator, contracts: Sequence[PayloadContract], action: JobAction, job_id: str
+) -> Job:
     """Act on a job, and return it as it is now, without its values.
+
+    Args:
+        operator: acts, in the name of the caller.
+        contracts: what a job's payload is checked against before it is sent again, where one of them has its queue.
+        action: what is done.
+        job_id: the id of the job.
 
     Raises:
         NotFoundError: there is no such job.
-        ValidationError: the job is in a state that does not allow it, its deadline has passed, or the id is not one.
+        ValidationError: the job is in a state that does not allow it, its deadline has passed, the contract does not read its
+            payload, or the id is not one.
         TransportError: the server did not answer.
     """
     try:
-        done = await action(operator, job_id)
+        place = await operator.session.find(job_id)
+        steering = Steering(operator.session, find_contract(contracts, place.prefix))
+        done = await action(steering, f"{place.prefix}.{place.id}")
     except JobNotFound:
         raise not_found(job_id) from None
     except (AmbiguousJob, ConfigurationError) as error:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from orders_participant import OrdersService
 from pydantic import JsonValue
+from trellis_admin.payloads import PayloadContract
 from trellis_admin.rpc.process import AdminOptions, AdminProcess, admin_process
 from trellis_admin.rpc.trellis_jobs_participant import (
     Empty,
@@ -37,6 +39,7 @@ from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
 from tests.support.lost_work import connection_of
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+from tests.support.stored_jobs import store_jobs
 
 SOON: Final = timedelta(seconds=30)
 LARGE: Final = 2**63 + 1
@@ -169,6 +172,34 @@ async def test_a_dead_job_is_replayed_and_keeps_its_payload_exactly(
     assert body["payload"] == {"number": LARGE}
     assert body["trigger"] == {"kind": "manualReplay"}
     assert body["adminAction"] == {"actor": "admin RPC", "source": "RPC"}
+
+
+async def test_a_payload_that_the_contract_does_not_read_is_not_sent_again(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    contract = PayloadContract.of(OrdersService)
+    charges: dict[str, Any] = {"service": "orders-service", "queue": "charge-payment"}
+    async with (
+        OrdersService.connect(nats_server.url) as orders,
+        serving(nats_server, tmp_path, contracts=(contract,)) as (_, client),
+    ):
+        connection = orders.jobs.runtime.connection
+        wrong: dict[str, JsonValue] = {"payload": {"orderId": "o-1"}}
+        (dead,) = await store_jobs(connection, 1, "dead", created=wrong, **charges)
+        (failed,) = await store_jobs(connection, 1, "failed", created=wrong, **charges)
+        (other,) = await store_jobs(connection, 1, "dead")
+        await eventually(lambda: is_read(client, other, "dead"))
+
+        for call in (
+            client.rpc.jobs.replay_dlq(JobsReplayDLQRequest(id=dead)),
+            client.rpc.jobs.retry(JobsRetryRequest(id=failed)),
+        ):
+            with pytest.raises(ValidationError, match=f"contract {contract.digest[:8]} does not read it"):
+                await call
+        assert await is_read(client, dead, "dead")
+        replayed = await client.rpc.jobs.replay_dlq(JobsReplayDLQRequest(id=other))
+
+    assert replayed.job.state == "pending", "no contract has its queue"
 
 
 async def test_jobs_are_cancelled_retried_and_dismissed(nats_server: NatsServer, tmp_path: Path) -> None:
