@@ -23,10 +23,8 @@ from trellis_nats.errors import JobNotFound
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.audit_log import (
-    AuditCounts,
     AuditLog,
     AuditPage,
-    count_audit,
     parse_audit_filter,
     read_audit,
 )
@@ -246,7 +244,3 @@ class Operator(Steering):
         """
         wanted = parse_audit_filter(query, now())
         return await read_audit(self.session.connection, wanted, before=before, limit=limit)
-
-    async def count_audit(self) -> AuditCounts:
-        """Return how many entries the audit log has, by kind. Raises as `audit_log`."""
-        return await count_audit(self.session.connection)

@@ -33,7 +33,6 @@ FACADE_NAMES = frozenset(
         "dead",
         "follow",
         "is_leader",
-        "last_rescue",
         "purge_ended",
         "rescue_lost",
         "runtime",

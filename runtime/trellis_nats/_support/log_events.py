@@ -271,6 +271,8 @@ class LogEvent(StrEnum):
     # --- maintenance -------------------------------------------------------------------------------------------------
     JOB_RESCUED = "job_rescued"
     """A job was accepted and its work message is missing; the message was written again."""
+    LOST_JOBS_SEARCHED = "lost_jobs_searched"
+    """A search for lost jobs has ended; the text has its counts."""
     JOB_UNREADABLE = "job_unreadable"
     """An event in the history of a job cannot be read."""
     JOBS_PURGED = "jobs_purged"

@@ -168,11 +168,6 @@ class Jobs:
                     yield job
 
     @property
-    def last_rescue(self) -> RescueReport | None:
-        """The result of this process's last search for lost jobs; None if it has not searched yet."""
-        return None if self._maintainer is None else self._maintainer.last_report
-
-    @property
     def is_leader(self) -> bool:
         """Whether this process is the leader, which does the maintenance of its service. At most one process is."""
         return self._maintainer is not None and self._maintainer.is_leader

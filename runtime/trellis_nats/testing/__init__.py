@@ -8,7 +8,6 @@ from trellis_nats.testing.active_job import RecordedJob, active_job, call
 from trellis_nats.testing.captured import CapturedEvents
 from trellis_nats.testing.clock import TestClock
 from trellis_nats.testing.drain import NotDrained
-from trellis_nats.testing.inspection import inspect_queue
 from trellis_nats.testing.log_signals import LogSignals
 from trellis_nats.testing.server import NatsServer
 from trellis_nats.testing.service_under_test import TEST_OPTIONS, ServiceUnderTest, service_under_test
@@ -29,6 +28,5 @@ __all__ = [
     "WorkedJob",
     "active_job",
     "call",
-    "inspect_queue",
     "service_under_test",
 ]

@@ -9,10 +9,11 @@ from typing import Final
 
 import pytest
 from trellis_nats import JobState, NotConnected, Options, WriteUnknown
-from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON: Final = timedelta(seconds=15)

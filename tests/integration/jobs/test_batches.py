@@ -24,10 +24,10 @@ from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.job_streams import job_requirements
 from trellis_nats.provision import StreamRequirement
 from trellis_nats.testing import LogSignals, NatsServer
-from trellis_nats.testing.inspection import inspect_queue
 
 from tests.support.depot import Depot, login, standing
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.needs import JOBS
 from tests.support.proxy import Proxy
 from tests.support.refusals import Refusal, RefusingProxy

@@ -8,9 +8,10 @@ import pytest
 from trellis_nats import JobCancelled, JobRef, JobState
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON = timedelta(seconds=10)

@@ -21,10 +21,11 @@ from trellis_nats import (
 )
 from trellis_nats._nats.jetstream.streams import get_last_message
 from trellis_nats.jobs.model.states import STATE_AFTER, EventType
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
+from tests.support.inspection import inspect_queue
 from tests.support.lost_work import purge_work
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to
 from tests.support.shop_process import shop_process

@@ -15,7 +15,7 @@ from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.parked_job import ParkedJob
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.delays import (
     LONG,
@@ -28,6 +28,7 @@ from tests.support.delays import (
     servers_of,
 )
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.lost_work import connection_of, purge_work
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 from tests.support.versions import VERSIONS

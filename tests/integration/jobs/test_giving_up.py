@@ -10,9 +10,10 @@ from typing import Self
 import pytest
 from trellis_nats import JobState
 from trellis_nats.jobs.work import invoke
-from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.ferry import Cargo, CargoJob, Ferry, Stowed
+from tests.support.inspection import inspect_queue
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON = timedelta(seconds=20)

@@ -16,9 +16,10 @@ from trellis_nats.jobs.actions.job_actions import job_actions
 from trellis_nats.jobs.actions.replacement import replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.foreign_events import foreign_body, publish_foreign
+from tests.support.inspection import inspect_queue
 from tests.support.shop import Parcel, Receipt, Shop
 
 ANNA: Final = AdminAction(actor="anna", reason="it is still wanted")

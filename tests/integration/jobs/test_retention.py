@@ -8,9 +8,10 @@ from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import count_by_subject, get_last_message
 from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.lost_work import connection_of
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 

@@ -3,11 +3,10 @@
 import asyncio
 import shutil
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
-from trellis_nats import Maintenance, Options, RescueReport
-from trellis_nats.testing import NatsServer
+from trellis_nats import Maintenance, Options
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.lost_work import has_work
@@ -27,15 +26,10 @@ def events_of(server: NatsServer) -> Path:
     return found
 
 
-async def full_scan(shop: Shop) -> None:
+async def full_scan() -> None:
     """Wait for a complete scan of the stream that starts after this call."""
-    for _ in range(2):  # one scan may already run
-        before = shop.jobs.last_rescue
-        await eventually(partial(is_newer, shop, before))
-
-
-def is_newer(shop: Shop, before: RescueReport | None) -> bool:
-    return shop.jobs.last_rescue is not before
+    with LogSignals() as signals:
+        await signals.wait_for(LogEvent.LOST_JOBS_SEARCHED, count=2)  # one scan may already run
 
 
 async def test_jobs_that_a_rolled_back_stream_accepts_are_rescued(
@@ -62,7 +56,7 @@ async def test_jobs_that_a_rolled_back_stream_accepts_are_rescued(
         await eventually(
             lambda: has_work(shop, 1)
         )  # from this message the server knows how far it had sourced
-        await full_scan(shop)
+        await full_scan()
         nats_server.terminate()
         stored = events_of(nats_server)
         await asyncio.to_thread(shutil.rmtree, stored)

@@ -10,11 +10,12 @@ from typing import Final
 import pytest
 from trellis_nats import JobCancelled, JobState
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 from tests.support.eventually import eventually
 from tests.support.ferry import Cargo, CargoJob, Ferry, Stowed
+from tests.support.inspection import inspect_queue
 from tests.support.records import holders
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 

@@ -8,8 +8,9 @@ import pytest
 from trellis_nats import JobState, Options
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_consumer_info
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
+from tests.support.inspection import inspect_queue
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to
 from tests.support.shop_process import shop_process
 

@@ -28,12 +28,13 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.testing import LogSignals, NatsServer, inspect_queue, service_under_test
+from trellis_nats.testing import LogSignals, NatsServer, service_under_test
 
 from tests.support.delays import count_messages, narrow_consumer
 from tests.support.eventually import eventually
 from tests.support.foreign_events import foreign_body
 from tests.support.generated import generated
+from tests.support.inspection import inspect_queue
 from tests.support.renamed_versions import (
     NEW,
     OLD,

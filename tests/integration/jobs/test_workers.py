@@ -15,9 +15,10 @@ from trellis_nats import (
 )
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_stream_info
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, up_to
 
 SOON = timedelta(seconds=10)

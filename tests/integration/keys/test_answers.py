@@ -13,10 +13,11 @@ from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys import orphans
 from trellis_nats.jobs.keys.orphans import OrphanFinder, Orphans
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.ferry import Cargo, CargoJob, CargoQueue, Ferry, Stowed
+from tests.support.inspection import inspect_queue
 from tests.support.keyed_records import entry
 from tests.support.records import bucket_of, holders, name_of, record_of
 

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 from trellis_nats import ConfigurationError, JobRetry, JobStale, JobState, Rejected
 from trellis_nats.jobs.keys import acquire
-from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.ferry import LEASE, Cargo, CargoJob, CargoQueue, Ferry, Stowed
 from tests.support.ferry_process import ferry_process
+from tests.support.inspection import inspect_queue
 from tests.support.proxy import Proxy
 from tests.support.records import bucket_of, holders, name_of, record_of
 from tests.support.shop import Parcel, Shop

@@ -9,10 +9,11 @@ from time import monotonic
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.keys.model.slots import PRIORITY_WINDOW
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.ferry import LEASE, Cargo, CargoQueue, Ferry
+from tests.support.inspection import inspect_queue
 from tests.support.left_behind import (
     ANNA,
     SOON,

@@ -21,9 +21,10 @@ from trellis_nats import (
 from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.keys.model.record import QueueEntry
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.ferry import Cargo, Ferry
+from tests.support.inspection import inspect_queue
 from tests.support.records import bucket_of, holders, key_of, name_of, record_of
 from tests.support.shop import Parcel, Shop
 

@@ -7,11 +7,12 @@ import pytest
 from trellis_nats import JobRetry, JobState
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import now
-from trellis_nats.testing import NatsServer, inspect_queue
+from trellis_nats.testing import NatsServer
 
 from tests.support.cargo_watch import Watch
 from tests.support.eventually import eventually
 from tests.support.ferry import Cargo, CargoJob, Ferry, Stowed
+from tests.support.inspection import inspect_queue
 from tests.support.records import holders, record_of
 
 ANNA = Cargo(ship="anna")

@@ -23,11 +23,11 @@ from trellis_nats.errors import RequestTimeout
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
 from trellis_nats.provision import provision
 from trellis_nats.testing import LogSignals, NatsServer
-from trellis_nats.testing.inspection import inspect_queue
 
 from tests.support.cluster import running_cluster
 from tests.support.depot import violations
 from tests.support.eventually import eventually
+from tests.support.inspection import inspect_queue
 from tests.support.needs import NEEDS
 from tests.support.platform import BINDING, PACK, PLATFORM, as_platform_service, platform_server
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop

@@ -169,8 +169,9 @@ async def test_the_duties_and_a_worker_together_have_all_that_they_need(
         Depot.connect(server.url, options=login("maintainer", maintenance=often)) as depot,
     ):
         register(depot)
-        await depot.start()
-        await eventually(lambda: depot.jobs.last_rescue)
+        with LogSignals() as signals:
+            await depot.start()
+            await signals.wait_for(LogEvent.LOST_JOBS_SEARCHED)
         assert depot.jobs.is_leader
         async with depot.jobs.follow() as events:
             ref = await depot.jobs.weigh.create(Parcel(number=1))

@@ -11,9 +11,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode, get_tracer
 from trellis_nats import JobCancelled, JobFailed, JobNotEnqueued, JobState
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.ferry import Cargo, Ferry
+from tests.support.inspection import inspect_queue
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 from tests.support.spans import attributes_of, id_of, is_child, links_of, record_spans, trace_of
 

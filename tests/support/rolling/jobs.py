@@ -12,8 +12,8 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_last_message
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.model.event import LifecycleEvent
-from trellis_nats.testing import inspect_queue
 
+from tests.support.inspection import inspect_queue
 from tests.support.rolling.deliveries import IMPATIENT, PATIENT, SOON, Delivery, for_each
 from tests.support.rolling.versions import Version, has, member, runtime_of
 

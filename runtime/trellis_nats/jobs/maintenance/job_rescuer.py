@@ -91,6 +91,7 @@ class JobRescuer:
         report = RescueReport()
         for queue in self._queues:
             report += await queue.run(may_continue)
+        _log.debug("searched for lost jobs: %s", report, extra=log_fields(LogEvent.LOST_JOBS_SEARCHED))
         return report
 
 

@@ -37,8 +37,6 @@ class Maintainer:
         *,
         instance_id: str,
     ) -> None:
-        self.last_report: RescueReport | None = None
-        """The result of the last search for lost jobs in this process."""
         self._connection = connection
         self._jobs = jobs
         self._options = options
@@ -73,8 +71,7 @@ class Maintainer:
 
     async def rescue_lost(self) -> RescueReport:
         """Check every open job now, also when another instance is the leader. Raises as `JobRescuer.run`."""
-        self.last_report = await self._rescuer().run()
-        return self.last_report
+        return await self._rescuer().run()
 
     async def purge_ended(self, retention: Retention | None, *, limit: int) -> int:
         """Purge ended jobs now, also when another instance is the leader. Raises as `JobCleaner.run`."""
@@ -92,7 +89,7 @@ class Maintainer:
             rescuer = self._rescuer()
 
             async def rescue(may_continue: Callable[[], bool]) -> None:
-                self.last_report = await rescuer.run(may_continue)
+                await rescuer.run(may_continue)
 
             name = "the search for lost jobs"
             tasks.append(LeaderTask(name, options.rescue_every, rescuer.probe, rescue))
