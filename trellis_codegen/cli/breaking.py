@@ -68,7 +68,8 @@ def run(request: ComparisonRequest) -> ExitCode:
         found = find_configuration(Path())
     except ConfigurationInvalid as error:
         reporter.report_problems(error.findings)
-        reporter.finish()
+        refused = _Run(request, Settings(), reporter, refusals=[f"{error.findings.file} has errors"])
+        refused.finish()
         return ExitCode.USAGE
     comparing = _Run(request, found.breaking if found else Settings(), reporter)
     code = comparing.compare_all(_choose_pairs(request, found))
@@ -112,7 +113,6 @@ class _Run:
     refusals: list[str] = field(default_factory=list[str])
     used: set[Ignore] = field(default_factory=set[Ignore])
     samples: list[Sample] = field(default_factory=list[Sample])
-    is_invalid: bool = False
 
     def compare_all(self, pairs: list[tuple[str, str]] | str) -> ExitCode:
         """Run every comparison, also after one that failed; the greatest exit code is that of the run."""
@@ -168,7 +168,6 @@ class _Run:
         return reading
 
     def _count_invalid(self, source: Source) -> ExitCode:
-        self.is_invalid = True
         self.refusals.append(f"{source.name}: the contract has errors")
         return ExitCode.INVALID
 
@@ -249,17 +248,19 @@ class _Run:
             sys.stderr.write(f"{message}\n")
 
     def finish(self) -> None:
-        """Print the result. The problems of an invalid contract are a document of their own in JSON and SARIF."""
+        """Print the result. JSON and SARIF have the problems of invalid contracts next to the changes of the others."""
         renderers: dict[ComparisonFormat, Callable[[], str]] = {
-            ComparisonFormat.JSON: partial(document.render_json, self.comparisons, self.refusals),
-            ComparisonFormat.SARIF: partial(sarif.render_sarif, self.comparisons, self.refusals),
+            ComparisonFormat.JSON: partial(
+                document.render_json, self.comparisons, self.refusals, self.reporter.invalid
+            ),
+            ComparisonFormat.SARIF: partial(
+                sarif.render_sarif, self.comparisons, self.refusals, self.reporter.invalid
+            ),
             ComparisonFormat.JUNIT: partial(
                 junit.render_junit, self.comparisons, self.refusals, fail_on=self.request.fail_on
             ),
         }
-        if self.is_invalid and self.request.format in (ComparisonFormat.JSON, ComparisonFormat.SARIF):
-            self.reporter.finish()
-        elif self.request.format in renderers:
+        if self.request.format in renderers:
             sys.stdout.write(renderers[self.request.format]())
         elif self.request.format is ComparisonFormat.GITHUB:
             for comparison in self.comparisons:

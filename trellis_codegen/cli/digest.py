@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration
 from trellis_codegen.cli.documents import read_contract
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.manifest_files import read_manifest_bytes
@@ -19,6 +20,13 @@ __all__ = ["run"]
 def run(manifests: Sequence[Path], *, as_json: bool, quiet: bool) -> ExitCode:
     """Print the digest of one manifest; of several, a line each, followed by the name of the file."""
     reporter = Reporter(quiet=quiet)
+    try:
+        configuration = find_configuration(Path())
+    except ConfigurationInvalid as error:
+        reporter.report_problems(error.findings)
+        return ExitCode.USAGE
+    if configuration:
+        reporter.ignore_warnings(configuration.ignores)
     found: list[dict[str, str]] = []
     code = max(_add_digest(shorten_path(manifest), reporter, found) for manifest in manifests)
     if as_json:

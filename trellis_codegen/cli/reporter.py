@@ -28,6 +28,11 @@ class Reporter:
         self._result = RunResult()
         self._ignores = WarningIgnores()
 
+    @property
+    def invalid(self) -> list[Findings]:
+        """The documents with errors, so far."""
+        return [findings for findings in self._result.findings if findings.errors]
+
     def ignore_warnings(self, entries: tuple[WarningIgnore, ...]) -> None:
         """Leave out the warnings that the project accepts, from now on."""
         self._ignores = WarningIgnores(entries, datetime.now(UTC).date())

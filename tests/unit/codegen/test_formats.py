@@ -129,7 +129,10 @@ def test_sarif_of_a_refusal_is_valid_sarif(tmp_path: Path, capsys: pytest.Captur
 
     log = json.loads(capsys.readouterr().out)
     jsonschema.validate(log, SARIF)
-    assert "no such file" in log["runs"][0]["results"][0]["message"]["text"]
+    assert log["runs"][0]["results"] == []
+    (invocation,) = log["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is False
+    assert "no such file" in invocation["toolExecutionNotifications"][0]["message"]["text"]
 
 
 def test_annotations_have_the_position_of_their_problem(

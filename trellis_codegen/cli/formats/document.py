@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from trellis_codegen.cli.excerpts import measure_token
 from trellis_codegen.cli.findings import FileChange, Findings, PackageState, ProjectState, RunResult
 from trellis_codegen.problems import Problem, json_pointer, place
 
-__all__ = ["SHAPE_VERSION", "render_json"]
+__all__ = ["SHAPE_VERSION", "render_findings", "render_json"]
 
 SHAPE_VERSION = 1
 """A new member needs no new number; a member that goes or changes its meaning does."""
@@ -16,23 +17,27 @@ SHAPE_VERSION = 1
 
 def render_json(result: RunResult) -> str:
     """Return the document."""
-    problems = [
-        _render_problem(findings, problem) for findings in result.findings for problem in findings.problems
-    ]
     document: dict[str, object] = {
         "version": SHAPE_VERSION,
-        "problems": problems,
-        "unchecked": [
-            {"file": findings.file, "pointer": json_pointer(pointer), "place": place(pointer)}
-            for findings in result.findings
-            for pointer in findings.unchecked
-        ],
+        **render_findings(result.findings),
         "refusals": result.refusals,
         "packages": [_render_package(state) for state in result.packages],
     }
     if result.project is not None:
         document["project"] = _render_project(result.project)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def render_findings(findings: Sequence[Findings]) -> dict[str, object]:
+    """Return the members that say what is wrong with documents, and what of them was not checked."""
+    return {
+        "problems": [_render_problem(each, problem) for each in findings for problem in each.problems],
+        "unchecked": [
+            {"file": each.file, "pointer": json_pointer(pointer), "place": place(pointer)}
+            for each in findings
+            for pointer in each.unchecked
+        ],
+    }
 
 
 def _render_problem(findings: Findings, problem: Problem) -> dict[str, object]:

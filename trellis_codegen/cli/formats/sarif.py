@@ -14,41 +14,48 @@ from trellis_codegen.cli.formats.plain import describe_unchecked
 from trellis_codegen.contract.rule_texts import RULE_TEXTS
 from trellis_codegen.problems import Problem, Severity, json_pointer
 
-__all__ = ["render_log", "render_place", "render_sarif"]
+__all__ = ["render_findings", "render_log", "render_place", "render_sarif"]
 
 Object: TypeAlias = dict[str, object]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_DRIFT, _REFUSED = "drift", "refused"
-_RULES = {
-    _DRIFT: "A generated file differs from what the contract generates.",
-    _REFUSED: "The run could not do its work.",
-}
+_DRIFT = "drift"
+_DRIFT_TEXT = "A generated file differs from what the contract generates."
 
 
 def render_sarif(result: RunResult) -> str:
     """Return the log."""
-    results = [
-        _render_problem(findings, problem) for findings in result.findings for problem in findings.problems
-    ]
+    rules, results, notes = render_findings(result.findings)
     results += [entry for state in result.packages if state.is_drift for entry in _render_drift(state)]
+    rules.append({"id": _DRIFT, "shortDescription": {"text": _DRIFT_TEXT}})
+    return render_log(rules, results, notes=notes, refusals=result.refusals)
+
+
+def render_findings(findings: Sequence[Findings]) -> tuple[list[Object], list[Object], list[str]]:
+    """Return the rules of manifests, a result for each problem, and what was not checked."""
     rules: list[Object] = [
         {"id": rule, "shortDescription": {"text": text.meaning}, "help": {"text": text.remedy}}
         for rule, text in RULE_TEXTS.items()
     ]
-    rules.extend({"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items())
-    refusals = [_render_result(_REFUSED, "error", refusal) for refusal in result.refusals]
-    notes = [describe_unchecked(findings) for findings in result.findings if findings.unchecked]
-    return render_log(rules, [*results, *refusals], notes)
+    results = [_render_problem(each, problem) for each in findings for problem in each.problems]
+    return rules, results, [describe_unchecked(each) for each in findings if each.unchecked]
 
 
-def render_log(rules: list[Object], results: list[Object], notes: Sequence[str] = ()) -> str:
-    """Return a log of one run. `notes` are what else it has to say."""
+def render_log(
+    rules: list[Object], results: list[Object], *, notes: Sequence[str], refusals: Sequence[str]
+) -> str:
+    """Return a log of one run. `notes` are what else it has to say, `refusals` why it could not do its work.
+
+    Neither is a result: a reader such as GitHub's refuses a log with a result that has no location.
+    """
     driver: Object = {"name": "trellis-gen", "semanticVersion": __version__, "rules": rules}
     run: Object = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    if notes:
-        notifications: list[Object] = [{"level": "note", "message": {"text": note}} for note in notes]
-        run["invocations"] = [{"executionSuccessful": True, "toolExecutionNotifications": notifications}]
+    said = [*(("note", note) for note in notes), *(("error", refusal) for refusal in refusals)]
+    if said:
+        notifications = [{"level": level, "message": {"text": text}} for level, text in said]
+        run["invocations"] = [
+            {"executionSuccessful": not refusals, "toolExecutionNotifications": notifications}
+        ]
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 

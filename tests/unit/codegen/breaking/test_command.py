@@ -201,14 +201,15 @@ def test_an_invalid_contract_is_named_and_compared_with_nothing(project: Path) -
     ended = run_generator("breaking", "contracts/things.json", "git:main")
     assert ended.exit_code == 3
     assert '"strng" is not a JSON Schema type' in ended.stderr
-    endless: JsonObject = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
-    (project / "contracts/things.json").write_text(keep(endless))
+    (project / "contracts/things.json").write_text(
+        keep({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}})
+    )
     ended = run_generator("breaking", "--json")
     assert ended.exit_code == 3
     assert json.loads(ended.stdout)["problems"][0]["file"] == "contracts/things.json"
 
 
-@pytest.mark.parametrize("output_format", ["text", "github", "junit"])
+@pytest.mark.parametrize("output_format", ["text", "github", "junit", "json", "sarif"])
 def test_an_invalid_contract_does_not_hide_the_break_of_another(project: Path, output_format: str) -> None:
     (project / "contracts/broken.json").write_text("{}")
     git("add", "contracts/broken.json")
@@ -220,7 +221,9 @@ def test_an_invalid_contract_does_not_hide_the_break_of_another(project: Path, o
 
     assert (ended.exit_code, RULE in ended.stdout) == (3, True)
     assert RULE not in run_generator("breaking", "--prune-ignores").stdout
-    assert ("broken.json: the contract has errors" in ended.stdout) is (output_format == "junit")
+    assert ("missing-field" in ended.stdout) is (output_format in ("json", "sarif"))
+    is_document = output_format not in ("text", "github")
+    assert ("the contract has errors" in ended.stdout) is is_document
 
 
 @pytest.mark.parametrize(
@@ -284,10 +287,8 @@ def test_an_undecided_comparison_counts_as_a_break_and_says_so(project: Path) ->
     assert (finding["rule"], finding["grade"]) == ("JOB_PAYLOAD_NOT_DECIDED", "break")
     assert finding["reason"] == "PATTERN: patterns are compared as text only"
     assert json.loads(ended.stdout)["summary"]["undecided"] == 1
-    assert (
-        "break (not decided) JOB_PAYLOAD_NOT_DECIDED"
-        in run_generator("breaking", "old.json", "new.json").stdout
-    )
+    shown = run_generator("breaking", "old.json", "new.json").stdout
+    assert "break (not decided) JOB_PAYLOAD_NOT_DECIDED" in shown
 
 
 def test_a_break_is_ignored_until_its_date(project: Path) -> None:
@@ -346,8 +347,9 @@ def test_a_mistake_in_an_ignore_is_an_error_with_its_position(
     ignore(project, **{"rule": RULE, "reason": "the queue is empty", "until": in_days(10), **entry})
 
     ended = run_generator("breaking")
+    document = json.loads(run_generator("breaking", "--json").stdout)
 
-    assert ended.exit_code == 2
+    assert (ended.exit_code, document["comparisons"]) == (2, [])
     assert ended.stderr.startswith("pyproject.toml:")
     assert what in ended.stderr
 
@@ -395,7 +397,7 @@ def test_junit_has_a_case_for_each_surface(project: Path) -> None:
     assert case.attrib["name"] == "job queue keep, payload"
     assert [failure.attrib["type"] for failure in case] == [RULE]
     (project / "contracts/things.json").write_text(keep(OLD))
-    assert ET.fromstring(run_generator("breaking", "--format", "junit").stdout)[0].attrib["failures"] == "0"  # noqa: S314 - likewise
+    assert 'failures="0"' in run_generator("breaking", "--format", "junit").stdout
 
 
 def test_the_same_contracts_give_the_same_bytes(project: Path) -> None:
@@ -435,7 +437,6 @@ def test_a_contract_of_165_schemas_takes_less_than_two_seconds(tmp_path: Path) -
     }
     old = json.dumps(contract(schemas=schemas, jobs=jobs, events=events))
     new = old.replace('"count": {"type": "integer"}', '"count": {"type": "integer", "minimum": 1}')
-    assert new != old
     paths = [tmp_path / name for name in ("old.json", "new.json")]
     for path, text in zip(paths, (old, new), strict=True):
         path.write_text(text)

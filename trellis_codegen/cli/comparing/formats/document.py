@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from trellis_codegen.cli.comparing.report import Comparison, Located, Side, count_findings
+from trellis_codegen.cli.findings import Findings
+from trellis_codegen.cli.formats.document import render_findings
 from trellis_codegen.problems import Pointer, json_pointer
 
 __all__ = ["render_json"]
@@ -17,12 +19,15 @@ _SHAPE_VERSION: Final = 1
 """A new member needs no new number; a member that goes or changes its meaning does."""
 
 
-def render_json(comparisons: Sequence[Comparison], refusals: Sequence[str]) -> str:
-    """Return the document."""
+def render_json(
+    comparisons: Sequence[Comparison], refusals: Sequence[str], invalid: Sequence[Findings]
+) -> str:
+    """Return the document. `invalid` has the problems of the contracts that were compared with nothing."""
     summary, _ = count_findings(comparisons)
     document: Object = {
         "version": _SHAPE_VERSION,
         "comparisons": [_render_comparison(comparison) for comparison in comparisons],
+        **render_findings(invalid),
         "refusals": [*refusals],
         "summary": summary,
     }

@@ -11,31 +11,31 @@ from trellis_codegen.breaking.explaining import explain_rule, summarize_rule
 from trellis_codegen.breaking.rules.grades import Grade
 from trellis_codegen.breaking.schemas.describing import show_value
 from trellis_codegen.cli.comparing.report import Comparison, Located, get_problem
-from trellis_codegen.cli.formats.sarif import render_log, render_place
+from trellis_codegen.cli.findings import Findings
+from trellis_codegen.cli.formats.sarif import render_findings, render_log, render_place
 
 __all__ = ["render_sarif"]
 
 Object: TypeAlias = dict[str, object]
 
 _LEVELS: Final = {Grade.BREAK: "error", Grade.RISKY: "warning", Grade.SAFE: "note"}
-_REFUSED: Final = "refused"
 
 
-def render_sarif(comparisons: Sequence[Comparison], refusals: Sequence[str]) -> str:
-    """Return the log."""
+def render_sarif(
+    comparisons: Sequence[Comparison], refusals: Sequence[str], invalid: Sequence[Findings]
+) -> str:
+    """Return the log. `invalid` has the problems of the contracts that were compared with nothing."""
     results: list[Object] = [
         _render_finding(located, comparison) for comparison in comparisons for located in comparison.findings
     ]
     met = dict.fromkeys(located.finding.rule for each in comparisons for located in each.findings)
     rules: list[Object] = [_render_rule(rule) for rule in met]
-    if refusals:
-        rules.append({"id": _REFUSED, "shortDescription": {"text": "The run could not do its work."}})
-    results += [_render_refusal(refusal) for refusal in refusals]
-    return render_log(rules, results)
-
-
-def _render_refusal(refusal: str) -> Object:
-    return {"ruleId": _REFUSED, "level": "error", "message": {"text": refusal}}
+    notes: list[str] = []
+    if invalid:
+        manifest_rules, problems, notes = render_findings(invalid)
+        rules += manifest_rules
+        results += problems
+    return render_log(rules, results, notes=notes, refusals=refusals)
 
 
 def _render_rule(rule: str) -> Object:
