@@ -7,9 +7,10 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Final, TypeVar
 
+from trellis_nats._support.forked_child import count_forks
 from trellis_nats.errors import WrongEventLoop
 
 __all__ = ["Blocking", "enter_in_thread"]
@@ -96,11 +97,15 @@ def enter_in_thread(connecting: AbstractAsyncContextManager[T], *, name: str) ->
     # A daemon: a program that does not leave the block can still end.
     threading.Thread(target=run, name=name, daemon=True).start()
     value, loop = entered.result()
+    forks = count_forks()
     try:
         yield value
     finally:
-        loop.call_soon_threadsafe(leaving.set)
-        left.result()
+        # The thread does not exist in a forked child, and has ended where a SystemExit ended its event loop.
+        if forks == count_forks():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(leaving.set)
+            left.result()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

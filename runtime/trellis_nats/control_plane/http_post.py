@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from trellis_nats._support.tcp import connect_tcp
 from trellis_nats.errors import BootstrapFailed, ConfigurationError
 from trellis_nats.errors.configuration import require_text
 
@@ -123,7 +124,9 @@ async def post_json(endpoint: Endpoint, body: bytes, *, limit: timedelta) -> Htt
 
 async def _exchange(endpoint: Endpoint, body: bytes) -> bytes:
     context = ssl.create_default_context() if endpoint.is_tls else None
-    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context)
+    sock = await connect_tcp(endpoint.host, endpoint.port)
+    name = endpoint.host if context else None
+    reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
     try:
         head = (
             f"POST {endpoint.path} HTTP/1.1\r\n"

@@ -5,6 +5,7 @@ import inspect
 import multiprocessing
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 
@@ -382,8 +383,20 @@ def test_a_program_without_an_event_loop_may_raise_in_its_block(nats_server: Nat
         raise KeyError("mine")
 
 
-def create_in_child(shop: Shop, pipe: Pipe) -> None:
-    """Try every way to create a job in a forked child, and report the errors."""
+def test_what_ended_the_event_loop_is_raised_when_its_block_is_left(nats_server: NatsServer) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with (
+        pytest.raises(SystemExit),
+        Shop.connect_blocking(nats_server.url) as shop,
+        pytest.raises(SystemExit),
+    ):
+        shop.blocking.run(leave())
+
+
+def create_in_child(shop: Shop, connections: ExitStack, pipe: Pipe) -> None:
+    """Try every way to create a job in a forked child, report the errors, and end as `atexit` may."""
     errors: list[str] = []
     ways: list[Callable[[], object]] = [
         lambda: asyncio.run(create(shop)),
@@ -394,6 +407,7 @@ def create_in_child(shop: Shop, pipe: Pipe) -> None:
             way()
         except WrongEventLoop as error:
             errors.append(str(error))
+    connections.close()
     pipe.send(errors)
 
 
@@ -405,10 +419,11 @@ def test_a_forked_child_cannot_use_the_connection_of_its_parent(nats_server: Nat
     """As with a web server that loads the program before it forks its workers."""
     context = multiprocessing.get_context("fork")
     reader, writer = context.Pipe(duplex=False)
-    with Shop.connect_blocking(nats_server.url) as shop:
-        child = context.Process(target=create_in_child, args=(shop, writer))
+    with ExitStack() as connections:
+        shop = connections.enter_context(Shop.connect_blocking(nats_server.url))
+        child = context.Process(target=create_in_child, args=(shop, connections, writer), daemon=True)
         child.start()
-        child.join(30)
+        child.join(10)
         assert child.exitcode == 0
         errors = reader.recv()
 

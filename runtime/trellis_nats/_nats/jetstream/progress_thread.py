@@ -21,6 +21,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.ack_subject import IN_PROGRESS
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.threads import run_in_thread
 from trellis_nats.errors import NotConnected
 
 __all__ = ["Hold", "ProgressThread"]
@@ -108,7 +109,8 @@ class ProgressThread:
         self._stopping = True
         self._wake()
         if thread is not None:
-            await asyncio.to_thread(thread.join, _JOIN.total_seconds())
+            # Not in asyncio's pool of threads: handlers may have filled it.
+            await run_in_thread(thread.join, _JOIN.total_seconds(), name="stop of the heartbeats")
 
     def hold(self, reply: str, interval: timedelta) -> Hold:
         """Send a progress ack to the ack subject `reply` every `interval`, first after one interval.

@@ -6,10 +6,13 @@ import asyncio
 import socket
 from datetime import timedelta
 from typing import cast
+from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
+from typing_extensions import override
 
 from trellis_nats._support.forked_child import drop_descriptor
+from trellis_nats._support.tcp import connect_tcp
 from trellis_nats.clock import to_milliseconds
 
 __all__ = ["LinkTransport"]
@@ -20,6 +23,14 @@ class LinkTransport(TcpTransport):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py forgot the annotation
+
+    @override
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        """Connect, without asyncio's pool of threads. The caller has a limit of its own."""
+        sock = await connect_tcp(uri.hostname or "", uri.port or 0)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=buffer_size)
+        self._bare_io_reader = self._io_reader = reader
+        self._bare_io_writer = self._io_writer = writer
 
     @property
     def unsent_bytes(self) -> int:
