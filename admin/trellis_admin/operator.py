@@ -129,7 +129,7 @@ class Operator(Steering):
         """Prepare. `database` is the file of the projection, which `catch_up` or another process brings up to date."""
         audit = AuditLog(connection, actor=actor, source=source)
         super().__init__(Session(connection, database, audit), contract)
-        self.bulk: Final = BulkActions(self.session, contract)
+        self.bulk: Final = BulkActions(self.session, () if contract is None else (contract,))
         """Actions on many jobs."""
         self.keys: Final = KeyActions(self.session)
         """Concurrency keys."""

@@ -30,9 +30,9 @@ from trellis_admin.bulk.planning import BulkPlan, plan_bulk
 from trellis_admin.bulk.record import BEGIN_WITH, RATE, BulkAction, BulkRecord
 from trellis_admin.bulk.runner import BulkRunner
 from trellis_admin.bulk.store import BulkPage, BulkStore, lease_key
-from trellis_admin.bulk.world import JobsWorld, audit_record
+from trellis_admin.bulk.world import JobsWorld, audit_record, still_to_do
 from trellis_admin.payloads import PayloadContract
-from trellis_admin.queries import JobFilter
+from trellis_admin.queries import JobFilter, Selection, Word, select_targets
 from trellis_admin.session import Session
 
 __all__ = ["BulkActions", "CountDiffers"]
@@ -80,10 +80,9 @@ class BulkActions:
     """
 
     session: Session
-    contract: PayloadContract | None = None
+    contracts: Sequence[PayloadContract] = ()
+    """The payload of a job is checked by the one that has its queue, before the job is sent again."""
     lease: timedelta = LEASE
-    known: Sequence[PayloadContract] = ()
-    """Further contracts, by which actions that other processes began are checked."""
 
     async def plan(
         self,
@@ -109,7 +108,7 @@ class BulkActions:
         """
         self._require_contract(BulkAction(action))
         return await plan_bulk(
-            self.session, BulkAction(action), query, at=at, seen_count=seen_count, contract=self.contract
+            self.session, BulkAction(action), query, at=at, seen_count=seen_count, contracts=self.contracts
         )
 
     async def start(
@@ -161,7 +160,7 @@ class BulkActions:
             begin_with=first,
             rate=rate,
             dry_run=plan.dry_run.counts,
-            contract=self.contract.digest if self.contract is not None and plan.action.sends else "",
+            contract=",".join(await self._list_checking(now_selected)),
             limit=first,
             counted_to=plan.at,
         )
@@ -211,7 +210,7 @@ class BulkActions:
     async def go_on(self, bulk_id: str, *, reason: str | None = None) -> BulkRecord:
         """Let it go on, after it waited, was paused, or stopped because jobs died again. Raises as `pause`."""
         record = await self.read(bulk_id)
-        outcomes = await JobsWorld(self.session, None).count_outcomes(record)
+        outcomes = await JobsWorld(self.session).count_outcomes(record)
         return await self._command(
             Action.RESUME, bulk_id, reason, partial(changes.go_on, outcomes=outcomes, at=now())
         )
@@ -246,11 +245,13 @@ class BulkActions:
         """
         store = await BulkStore.open(self.session.connection)
         record = await store.read(bulk_id)
-        world = JobsWorld(self.session, self._find_contract(record) or self.contract)
+        # Another version of a contract that it names may be known here too: the one that it names counts.
+        contracts = sorted(self.contracts, key=lambda contract: contract.digest not in record.contracts)
+        world = JobsWorld(self.session, contracts)
         while record.needs_runner:
-            if not self._knows_contract(record):
+            if unknown := self.find_unknown(record):
                 raise BulkProblem(
-                    f"bulk action {bulk_id} checks payloads against contract {record.contract[:8]}, which is not known here: "
+                    f"bulk action {bulk_id} checks payloads against contract {' and '.join(unknown)}, which is not known here: "
                     "name its generated package"
                 )
             me = new_id()
@@ -285,7 +286,7 @@ class BulkActions:
                         if record is None:
                             continue
                         on_record(record)
-                        if record.needs_runner and self._knows_contract(record):
+                        if record.needs_runner and not self.find_unknown(record):
                             serving.wake(record.id)
                 except TransportError as error:
                     _log.warning(
@@ -296,21 +297,26 @@ class BulkActions:
             pruning.cancel()
             await serving.stop()
 
+    def find_unknown(self, record: BulkRecord) -> list[str]:
+        """Return the contracts, by shortened digests, that this process would have to know in order to run a bulk action."""
+        known = {contract.digest for contract in self.contracts}
+        return [] if record.is_final else [digest[:8] for digest in record.contracts if digest not in known]
+
     def _require_contract(self, action: BulkAction) -> None:
-        if action is BulkAction.RECREATE and self.contract is None:
+        if action is BulkAction.RECREATE and not self.contracts:
             raise ConfigurationError(
                 "the contract of a queue has the limits of its concurrency keys, and no contract is known: name a generated "
                 "package (`--contract PACKAGE`, in Python `contract=`)"
             )
 
-    def _knows_contract(self, record: BulkRecord) -> bool:
-        """Return whether this process may send the jobs of a bulk action: without its contract, it cannot check them."""
-        return record.is_final or not record.contract or self._find_contract(record) is not None
-
-    def _find_contract(self, record: BulkRecord) -> PayloadContract | None:
-        """Return the contract by which the payloads of a bulk action are checked, if it is known here."""
-        known = (self.contract, *self.known)
-        return next((one for one in known if one is not None and one.digest == record.contract), None)
+    async def _list_checking(self, plan: BulkPlan) -> list[str]:
+        """Return the digests of the contracts that have queues of selected jobs which are sent again."""
+        checking: list[str] = []
+        for contract in self.contracts if plan.action.sends else ():
+            own = Selection(plan.filter.with_term(Word.QUEUE, *contract.prefixes), plan.at)
+            if await self.session.ask(select_targets, own, limit=1, condition=still_to_do(plan.action)):
+                checking.append(contract.digest)
+        return checking
 
     async def _when_stored(self, sequence: int) -> datetime | None:
         """Return when a message of stream JOBS was stored; None if the stream does not have it any longer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -19,7 +20,7 @@ from trellis_admin.bulk.changes import BulkProblem
 from trellis_admin.bulk.record import BulkAction, DryCounts
 from trellis_admin.bulk.runner import Selected
 from trellis_admin.bulk.world import ALLOWED, read_opening, refuse_unknown, still_to_do
-from trellis_admin.payloads import PayloadContract
+from trellis_admin.payloads import PayloadContract, find_contract
 from trellis_admin.queries import (
     JobFilter,
     Selection,
@@ -116,7 +117,7 @@ async def plan_bulk(
     *,
     at: int | None = None,
     seen_count: int | None = None,
-    contract: PayloadContract | None = None,
+    contracts: Sequence[PayloadContract] = (),
 ) -> BulkPlan:
     """Count what a bulk action would do, without doing it.
 
@@ -126,7 +127,7 @@ async def plan_bulk(
         text: which jobs.
         at: the sequence at which the caller has looked at them; None for now.
         seen_count: how many the caller saw at that sequence.
-        contract: whose workers have to read the payloads; None where it is not known.
+        contracts: the workers of the one that has its queue have to read the payload of a job.
 
     Raises:
         FilterProblem: the filter cannot be read.
@@ -144,7 +145,7 @@ async def plan_bulk(
     if action.sends:
         expired = await session.ask(count_targets, selection, overdue_at=began, condition=condition)
     changed = 0 if seen_count is None else max(0, seen_count - count)
-    if contract is None or not action.sends:
+    if not contracts or not action.sends:
         dry_run = DryRun(
             accepted=count - expired,
             refused=0,
@@ -154,7 +155,7 @@ async def plan_bulk(
             is_complete=True,
         )
     else:
-        dry_run = await _check_payloads(session, action, selection, contract, count, expired, changed)
+        dry_run = await _check_payloads(session, action, selection, contracts, count, expired, changed)
     return BulkPlan(action=action, filter=wanted, at=selection.at, count=count, dry_run=dry_run)
 
 
@@ -162,7 +163,7 @@ async def _check_payloads(
     session: Session,
     action: BulkAction,
     selection: Selection,
-    contract: PayloadContract,
+    contracts: Sequence[PayloadContract],
     count: int,
     expired: int,
     changed: int,
@@ -179,7 +180,7 @@ async def _check_payloads(
         if not targets:
             break
         jobs = [Selected(target.prefix, target.id, target.state_sequence) for target in targets]
-        judged = await bounded_gather(jobs, partial(_judge, session, action, contract))
+        judged = await bounded_gather(jobs, partial(_judge, session, action, contracts))
         for job, why in zip(jobs, judged, strict=True):
             if why is _Expired.PASSED:
                 late += 1
@@ -208,10 +209,11 @@ class _Expired(Enum):
 
 
 async def _judge(
-    session: Session, action: BulkAction, contract: PayloadContract, job: Selected
+    session: Session, action: BulkAction, contracts: Sequence[PayloadContract], job: Selected
 ) -> str | _Expired | None:
     """Return why a job would be refused; None if it would not."""
-    if not contract.has_queue(job.prefix) and (why := refuse_unknown(action, contract, job)) is not None:
+    contract = find_contract(contracts, job.prefix)
+    if contract is None and (why := refuse_unknown(action, job)) is not None:
         return why
     try:
         opened = await read_opening(session, job)
@@ -222,4 +224,4 @@ async def _judge(
     deadline = instant(opened.stored.event.deadline)
     if deadline is not None and deadline <= now():
         return _Expired.PASSED
-    return contract.refuse(job.prefix, opened.text, opened.stored.digest)
+    return None if contract is None else contract.refuse(job.prefix, opened.text, opened.stored.digest)

@@ -114,7 +114,7 @@ class BulkRecord:
     """Jobs a second; None: as fast as possible."""
     dry_run: DryCounts | None = None
     contract: str = ""
-    """The digest of the contract whose workers have to read the payloads; empty: they are not checked."""
+    """The digests of the contracts by which the payloads are checked, with commas between them; empty: no contract was known."""
 
     state: BulkState = BulkState.RUNNING
     note: str = ""
@@ -143,6 +143,11 @@ class BulkRecord:
     """How often another process continued after one that did not end in order."""
     is_settled: bool = False
     """Whether its counts are final."""
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The digests of the contracts that the process which runs it must know."""
+        return tuple(filter(None, self.contract.split(",")))
 
     @property
     def left(self) -> int:

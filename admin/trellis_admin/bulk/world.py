@@ -35,7 +35,7 @@ from trellis_nats.jobs.store.event_log import EventLog
 from trellis_admin.audit_log import Action, AuditRecord, Kind, Outcome, Phase
 from trellis_admin.bulk.record import BulkAction, BulkRecord, BulkState, Outcomes
 from trellis_admin.bulk.runner import Acted, Fate, Selected
-from trellis_admin.payloads import PayloadContract
+from trellis_admin.payloads import PayloadContract, find_contract
 from trellis_admin.queries import (
     NOT_RECREATED,
     Selection,
@@ -85,8 +85,8 @@ class JobsWorld:
     """The jobs of stream JOBS."""
 
     session: Session
-    contract: PayloadContract | None
-    """Payloads that its workers would refuse are not sent; None where it is not known."""
+    contracts: Sequence[PayloadContract] = ()
+    """A payload that the contract of its queue does not read is not sent. Where several have the queue, the first counts."""
     _actions: dict[str, JobActions] = field(default_factory=dict[str, JobActions])
     _replacements: dict[str, Replacements] = field(default_factory=dict[str, Replacements])
 
@@ -176,24 +176,22 @@ class JobsWorld:
         )
 
     async def _refuse(self, record: BulkRecord, job: Selected) -> str | None:
-        """Return why the contract does not allow to send a job."""
-        if self.contract is None or not record.action.sends:
+        """Return why the contract of its queue does not allow to send a job."""
+        if not record.action.sends:
             return None
-        if not self.contract.has_queue(job.prefix):
-            return refuse_unknown(record.action, self.contract, job)
+        contract = find_contract(self.contracts, job.prefix)
+        if contract is None:
+            return refuse_unknown(record.action, job)
         opened = await read_opening(self.session, job)
-        return None if opened is None else self.contract.refuse(job.prefix, opened.text, opened.stored.digest)
+        return None if opened is None else contract.refuse(job.prefix, opened.text, opened.stored.digest)
 
     async def _recreate(self, record: BulkRecord, job: Selected) -> Acted:
         """Create a stale job again. The bulk action is the request, so that there is one new job, however often it is asked for."""
         known = self._replacements.get(job.prefix)
         if known is None:
-            creator = (
-                None if self.contract is None else self.contract.creator(self.session.connection, job.prefix)
-            )
-            known = self._replacements[job.prefix] = replacements(
-                self.session.connection, job.prefix, creator=creator
-            )
+            connection, contract = self.session.connection, find_contract(self.contracts, job.prefix)
+            creator = None if contract is None else contract.creator(connection, job.prefix)
+            known = self._replacements[job.prefix] = replacements(connection, job.prefix, creator=creator)
         created = await known.recreate(job.job_id, _by(record), request_id=record.id, seen=job.state_sequence)
         return Acted(Fate.OURS, created.sequence)
 
@@ -224,11 +222,11 @@ def still_to_do(action: BulkAction) -> Condition:
     return NOT_RECREATED if action is BulkAction.RECREATE else ALL
 
 
-def refuse_unknown(action: BulkAction, contract: PayloadContract, job: Selected) -> str | None:
-    """Return why a job is refused whose queue the contract does not have; None if the action does not need that."""
+def refuse_unknown(action: BulkAction, job: Selected) -> str | None:
+    """Return why a job is refused whose queue no known contract has; None if the action does not need one."""
     if action is not BulkAction.RECREATE:
         return None
-    return f"contract {contract.digest[:8]} does not have its queue, {job.prefix}, and so not the limits of its key"
+    return f"no known contract has its queue, {job.prefix}, and so the limits of its key"
 
 
 async def read_opening(session: Session, job: Selected) -> StoredText | None:

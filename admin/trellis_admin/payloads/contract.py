@@ -91,6 +91,11 @@ class PayloadContract:
         """Return whether the contract has the queue."""
         return prefix in self._readers
 
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The publish prefixes of its queues."""
+        return tuple(self._readers)
+
     def find_queue(self, prefix: str) -> QueueBinding | None:
         """Return what the contract states about a queue; None where it does not have it."""
         queues = () if self._jobs is None else self._jobs.queues.values()

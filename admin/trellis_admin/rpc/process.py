@@ -101,7 +101,7 @@ async def admin_process(
             fleet = FleetDuties(connection, bucket, _find_overdue(path), options=wanted.duties)
             duties = await stack.enter_async_context(fleet)
             bulk = replace(
-                Operator(connection, path, actor=_ACTOR, source=_SOURCE).bulk, known=tuple(wanted.contracts)
+                Operator(connection, path, actor=_ACTOR, source=_SOURCE).bulk, contracts=wanted.contracts
             )
             serving = asyncio.create_task(bulk.serve(), name="bulk actions")
             serving.add_done_callback(log_crash)

@@ -18,7 +18,7 @@ from trellis_nats.errors import TransportError
 
 from trellis_admin.bulk import BulkActions, BulkRecord
 from trellis_admin.operator import Operator
-from trellis_admin.payloads import PayloadContract
+from trellis_admin.payloads import PayloadContract, find_contract
 from trellis_admin.projection import Database, connect_reader
 from trellis_admin.queries import (
     FilterProblem,
@@ -185,14 +185,12 @@ class Console:
         )
 
     def bulk(self, identity: Identity) -> BulkActions:
-        """Return the bulk actions of a person. A bulk action has one contract: where several are known, those that begin here have none."""
-        known = self.settings.contracts
-        contract = known[0] if len(known) == 1 else None
-        return replace(self.operator(identity).bulk, contract=contract, known=known)
+        """Return the bulk actions of a person."""
+        return replace(self.operator(identity).bulk, contracts=self.settings.contracts)
 
     def find_contract(self, prefix: str) -> PayloadContract | None:
         """Return the contract of a queue, if the console knows it."""
-        return next((known for known in self.settings.contracts if known.has_queue(prefix)), None)
+        return find_contract(self.settings.contracts, prefix)
 
     def check_filter(self, identity: Identity, wanted: JobFilter) -> None:
         """Refuse a filter that finds out what is in payloads, to a person who may not see them.

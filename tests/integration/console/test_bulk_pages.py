@@ -8,10 +8,11 @@ from html import unescape
 from pathlib import Path
 
 import httpx
+from everything_participant import EverythingService
 from orders_participant import OrdersService
 from pydantic import JsonValue
 from trellis_admin.audit_log import read_audit
-from trellis_admin.bulk import BulkAction
+from trellis_admin.bulk import BulkAction, BulkRecord
 from trellis_admin.bulk.store import BulkStore
 from trellis_admin.payloads import PayloadContract
 from trellis_nats.jobs.model.states import EventType
@@ -86,11 +87,11 @@ async def test_many_jobs_are_replayed_once_the_count_is_typed(
     assert "gateway is back" in shown.text
 
 
-async def test_many_jobs_are_checked_against_the_contract_of_the_console(
+async def test_many_jobs_are_checked_against_the_contracts_of_their_queues(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    contract = PayloadContract.of(OrdersService)
-    async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, opened):
+    other, contract = PayloadContract.of(EverythingService), PayloadContract.of(OrdersService)
+    async with browsing(nats_server, tmp_path, contracts=(other, contract)) as (browser, opened):
         connection = opened.console.connection
         payloads: list[JsonValue] = [
             {"orderId": "o-1"},
@@ -105,20 +106,39 @@ async def test_many_jobs_are_checked_against_the_contract_of_the_console(
                 error="Checked: no",
                 created={"payload": payload},
             )
+        for album in (1, "a"):
+            await store_jobs(
+                connection,
+                1,
+                service="everything",
+                queue="clean",
+                error="Checked: no",
+                created={"payload": {"album": album}},
+            )
         await opened.catch_up()
+        store, records = BulkStore(connection), list[BulkRecord]()
         question = "/ask?q=error:Checked&action=replay&all=1"
-        asked = await browser.get(question)
-        begun = await submit(browser, question, count="2", reason="r", rate="500", first="all")
-        store, bulk_id = BulkStore(connection), begun.headers["location"].rpartition("/")[2]
+        asked = unescape((await browser.get(question)).text)
+        for count, narrowed in (
+            ("2", question.replace("Checked", "Checked+service:everything")),
+            ("3", question),
+        ):
+            begun = await submit(browser, narrowed, count=count, reason="r", rate="500", first="all")
+            bulk_id = begun.headers["location"].rpartition("/")[2]
 
-        async def is_settled() -> bool:
-            return (await store.read(bulk_id)).is_settled
+            async def is_settled(bulk_id: str = bulk_id) -> bool:
+                return (await store.read(bulk_id)).is_settled
 
-        await eventually(is_settled)
-        record = await store.read(bulk_id)
+            await eventually(is_settled)
+            await opened.catch_up()
+            records.append(await store.read(bulk_id))
 
-    assert f"would be refused: contract {contract.digest[:8]} does not read it" in unescape(asked.text)
-    assert (record.contract, record.sent, record.refused) == (contract.digest, 1, 1)
+    for named in (contract, other):
+        assert f"would be refused: contract {named.digest[:8]} does not read it" in asked
+    assert [(record.contracts, record.sent, record.refused) for record in records] == [
+        ((other.digest,), 1, 1),
+        ((other.digest, contract.digest), 1, 2),
+    ]
 
 
 async def test_a_bulk_action_that_waits_says_what_came_of_its_first_jobs(

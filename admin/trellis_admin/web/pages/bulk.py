@@ -167,9 +167,9 @@ async def change_bulk(request: Request, form: Form) -> Response:
                 heading = "Paused. What was sent stays sent"
             case "go-on":
                 record = await bulk.go_on(bulk_id, reason=reason)
-                known = {"", *(contract.digest for contract in console.settings.contracts)}
-                elsewhere = f" in a process that knows contract {record.contract[:8]}; the console does not"
-                heading = "It goes on" + ("" if record.contract in known else elsewhere)
+                unknown = console.bulk(request.state.identity).find_unknown(record)
+                elsewhere = f" in a process that knows contract {' and '.join(unknown)}; the console does not"
+                heading = "It goes on" + (elsewhere if unknown else "")
             case "rate":
                 record = await bulk.change_rate(
                     bulk_id, float(typed_number(form.one("rate")) or 0), reason=reason
