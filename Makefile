@@ -26,6 +26,7 @@ setup: $(STAMP) $(COMPILED) ## build .venv with exact pinned versions
 $(STAMP): pyproject.toml runtime/pyproject.toml admin/pyproject.toml constraints/dev.txt
 	@rm -f $@
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make setup PYTHON=python3.12")'
+	@echo "installing into .venv: about a minute, the first time only"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt pip
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable ./admin --editable .
