@@ -9,6 +9,8 @@ from trellis_nats.errors import (
     ConfigurationError,
     DeclaredError,
     JobNotFound,
+    NoResponders,
+    PermissionDenied,
     ProvisioningError,
 )
 
@@ -59,6 +61,8 @@ def test_a_traceback_of_a_mistake_ends_with_its_remedy() -> None:
         ConfigurationError("wrong"),
         ProvisioningError(["a stream is missing"]),
         CannotConnect("no"),
+        NoResponders('no process listens on "rpc.v1.Orders.Create"'),
+        PermissionDenied("publish to", "trellis.jobs.shop.pack.J1.created"),
     ]
 
     for error in mistakes:

@@ -57,8 +57,12 @@ class RequestTimeout(TransportError):
 class NoResponders(TransportError):
     """No process listens on the subject, or the stream behind it does not exist.
 
-    Remedy: Start the service that answers, or `trellis provision apply PACKAGE` if a stream is missing.
+    Remedy: Start the service that answers, or run `trellis provision apply PACKAGE` if a stream is missing.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.note_remedy()
 
 
 class PermissionDenied(TransportError):
@@ -73,6 +77,7 @@ class PermissionDenied(TransportError):
         self.operation = operation
         """`publish to` or `subscribe to`."""
         self.subject = subject
+        self.note_remedy()
 
 
 class PayloadTooLarge(TransportError):
