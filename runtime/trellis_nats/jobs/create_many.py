@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from trellis_nats._nats.jetstream.batch import BATCH_MAX
@@ -59,5 +60,9 @@ async def create_many(
     except TrellisError as error:
         if stored:
             error.add_note(f"the first {stored:,} of {len(texts):,} jobs are stored")
+        raise
+    except asyncio.CancelledError as error:
+        following = min(BATCH_MAX, len(texts) - stored)
+        error.add_note(f"{stored:,} of {len(texts):,} jobs are stored, and the next {following:,} may be")
         raise
     return ids

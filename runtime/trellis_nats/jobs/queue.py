@@ -118,10 +118,10 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """Create many jobs, and return their refs in the same order once all are stored.
 
         Every payload is validated before the first one is sent. The jobs are stored in batches of a thousand, one after
-        another, each completely or not at all. An error after a batch has a note (`__notes__`) with the number of jobs
-        that are stored: the first ones. Servers before 2.12 have no batches, nor has a stream that such a server or
-        another runtime created, until `allow_atomic` is switched on in it: there the jobs of a batch are stored one by
-        one, and an error may leave some of them stored too.
+        another, each completely or not at all. An error after a batch, and a cancellation, have a note (`__notes__`) with
+        the number of jobs that are stored: the first ones. Servers before 2.12 have no batches, nor has a stream that such
+        a server or another runtime created, until `allow_atomic` is switched on in it: there the jobs of a batch are stored
+        one by one, and an error may leave some of them stored too.
 
         Args:
             payloads: one for each job.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import cast
 
 import pytest
 from pydantic import JsonValue
-from trellis_nats import ApiError, JobNotEnqueued, Options, PayloadTooLarge, TrellisError
+from trellis_nats import ApiError, JobNotEnqueued, Options, PayloadTooLarge
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.batch import BATCH_MAX
 from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info, update_stream
@@ -200,7 +201,32 @@ async def test_an_error_after_a_batch_says_how_many_jobs_are_stored(nats_server:
     assert not any("stored" in text for text in notes_of(nothing_stored))
 
 
-def notes_of(caught: pytest.ExceptionInfo[TrellisError]) -> list[str]:
+async def test_a_cancelled_call_says_how_many_jobs_are_stored(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        connection = shop.jobs.runtime.connection
+        many = [Parcel(number=number) for number in range(10 * BATCH_MAX)]
+        creating = asyncio.create_task(shop.jobs.pack.create_many(many))
+
+        async def count_stored() -> int:
+            info = await get_stream_info(connection, "JOBS")
+            return 0 if info is None else cast("int", cast("dict[str, JsonValue]", info["state"])["messages"])
+
+        async def is_second_batch_stored() -> bool:
+            return await count_stored() >= 2 * BATCH_MAX
+
+        await eventually(is_second_batch_stored)
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await creating
+
+        (note,) = notes_of(cancelled)
+        found = re.fullmatch(r"([\d,]+) of 10,000 jobs are stored, and the next 1,000 may be", note)
+        assert found is not None, note
+        noted = int(found[1].replace(",", ""))
+        assert BATCH_MAX <= noted <= await count_stored() <= noted + BATCH_MAX
+
+
+def notes_of(caught: pytest.ExceptionInfo[BaseException]) -> list[str]:
     return getattr(caught.value, "__notes__", [])
 
 
