@@ -67,6 +67,7 @@ class Connection:
         )
         self._reconnect_callbacks = Callbacks()
         self._disconnect_callbacks = Callbacks()
+        self._close_callbacks = Callbacks()
         self._closed = False
         self._info = ServerInfo()
         self._was_connected = False
@@ -130,6 +131,8 @@ class Connection:
             self._subscriptions.stop()
             await self._supervisor.stop()
             self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
+            self._close_callbacks.call_all()
+            self._disconnect_callbacks.call_all()
 
     def use_servers(self, url: str) -> None:
         """Use other servers from the next attempt to connect on; the link in use stays.
@@ -208,7 +211,7 @@ class Connection:
         """
         while not self.is_connected:
             if self._closed:
-                raise NotConnected("the connection is closed")
+                raise NotConnected(NotConnected.CLOSED)
             await asyncio.sleep(0)  # a link that ended in this very turn has not cleared the event yet
             await self._supervisor.connected.wait()
 
@@ -219,6 +222,10 @@ class Connection:
     def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back each time a link ends. Return the function that removes the callback."""
         return self._disconnect_callbacks.add(callback)
+
+    def on_close(self, callback: Callable[[NotConnected], None]) -> Callable[[], None]:
+        """Call back when `close` has ended the connection, with the error for what still waits. Return the remover."""
+        return self._close_callbacks.add(lambda: callback(NotConnected(NotConnected.CLOSED)))
 
     def on_permission_error(self, handler: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
         """Pass each permission error to `handler` first; True means that it is handled. Return the remover."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from trellis_nats.errors.base import TrellisError
 
 __all__ = [
@@ -43,8 +45,11 @@ class CannotConnect(TransportError):
 class NotConnected(TransportError):
     """There is no connection to the server. Nothing was sent.
 
-    Remedy: Wait: the connection is restored in the background. `/readyz` is red until then.
+    Remedy: Wait: the connection is restored in the background. `/readyz` is red until then. If the text says that the
+    connection is closed, the `connect` block of the service or client has ended: use it inside the block.
     """
+
+    CLOSED: ClassVar[str] = "the connection is closed"
 
 
 class RequestTimeout(TransportError):

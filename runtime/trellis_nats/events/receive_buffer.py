@@ -10,6 +10,7 @@ from typing import Final
 from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.plural import plural
+from trellis_nats.errors import NotConnected
 
 __all__ = ["ReceiveBuffer"]
 
@@ -31,6 +32,7 @@ class ReceiveBuffer:
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._closed = False
+        self._error: NotConnected | None = None
         self._changed = asyncio.Event()
 
     def put(self, message: Message) -> None:
@@ -43,8 +45,14 @@ class ReceiveBuffer:
         self._changed.set()
 
     async def take(self) -> Message | None:
-        """Take the oldest message; wait for one. None when the buffer is closed and empty."""
+        """Take the oldest message; wait for one. None when the buffer is closed and empty.
+
+        Raises:
+            NotConnected: the connection was closed, and the buffer is empty.
+        """
         while not self._messages:
+            if self._error is not None:
+                raise self._error
             if self._closed:
                 return None
             self._changed.clear()
@@ -56,6 +64,11 @@ class ReceiveBuffer:
     def close(self) -> None:
         """End the readers once they have taken the rest."""
         self._closed = True
+        self._changed.set()
+
+    def fail(self, error: NotConnected) -> None:
+        """Let the readers take the rest, and then fail."""
+        self._error = error
         self._changed.set()
 
     def _count_dropped(self) -> None:

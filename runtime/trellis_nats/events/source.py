@@ -38,7 +38,10 @@ _BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class EventSubscription(Generic[EventT]):
-    """The events of one subscription, for `async for`. It ends with its `async with` block."""
+    """The events of one subscription, for `async for`. It ends with its `async with` block.
+
+    If the connection of the service or client is closed before that, the iteration raises `NotConnected`.
+    """
 
     def __init__(
         self,
@@ -125,6 +128,7 @@ class EventSource(Generic[EventT]):
         connection.require_own_loop()
         buffer = ReceiveBuffer(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
         subscription = connection.subscribe(self.spec.filter, buffer.put)
+        remove = connection.on_close(buffer.fail)
         try:
             await connection.flush()
             yield EventSubscription(
@@ -135,6 +139,7 @@ class EventSource(Generic[EventT]):
                 ContractVersion(self._runtime.contract.digest),
             )
         finally:
+            remove()
             buffer.close()
             await subscription.unsubscribe()
 

@@ -127,6 +127,7 @@ class _Opening:
         self._is_denied = False
         self._subscription = connection.subscribe(self._inbox, self.buffer.put)
         self._removers = (
+            connection.on_close(lambda error: self.buffer.end(str(error))),
             connection.on_disconnect(
                 lambda: self.buffer.end("the connection was lost; events may be missing")
             ),

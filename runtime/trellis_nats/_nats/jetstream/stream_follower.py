@@ -72,13 +72,14 @@ class _StreamFollower:
         self._latest = latest
         self._sequence = after
         """The last message that was read; None until the first consumer reports where "new" begins."""
-        self._buffer: asyncio.Queue[Delivery | PermissionDenied | None] = asyncio.Queue()
+        self._buffer: asyncio.Queue[Delivery | TransportError | None] = asyncio.Queue()
         self._has_received = False
         self._pull: Pull | None = None
         self._consumer = ""
         self._removers = [
             connection.on_reconnect(self._mark_gap),
             connection.on_permission_error(self._on_violation),
+            connection.on_close(lambda error: self._buffer.put_nowait(error)),  # noqa: PLW0108 - `open` replaces it
         ]
 
     async def open(self) -> None:
@@ -120,7 +121,7 @@ class _StreamFollower:
             if message is None:
                 await self._reopen()
                 continue
-            if isinstance(message, PermissionDenied):
+            if isinstance(message, TransportError):
                 raise message
             self._has_received = True
             self._sequence = message.stream_sequence
