@@ -163,7 +163,7 @@ class OperationExecution:
             PayloadTooLarge: the record would not fit into a message.
         """
         at = now()
-        await self._write(lambda record: changes.set_progress(record, progress, at=at))
+        await self._write(lambda record: changes.set_progress(record, progress, at=at), keeps_room=True)
 
     async def report_transfer(self, transfer: JsonValue) -> None:
         """Store how far the upload is; wait through outages. Raises as `report`."""
@@ -229,7 +229,7 @@ class OperationExecution:
             if not entries:
                 await self._changed.wait()
 
-    async def _write(self, transition: changes.Transition) -> None:
+    async def _write(self, transition: changes.Transition, *, keeps_room: bool = False) -> None:
         """Store an event."""
         async with self._turn():
             written: OperationRecord | None = None
@@ -242,7 +242,7 @@ class OperationExecution:
                 written = transition(record)
                 return written
 
-            await self._store_change(decide)
+            await self._store_change(decide, keeps_room=keeps_room)
 
     async def _change(self, transition: Callable[[OperationRecord], OperationRecord | None]) -> None:
         """Store what is not an event."""
@@ -282,9 +282,11 @@ class OperationExecution:
                     self._stored = arrived
                     self._notice(arrived.record)
 
-    async def _store_change(self, decide: Callable[[OperationRecord], OperationRecord | None]) -> None:
+    async def _store_change(
+        self, decide: Callable[[OperationRecord], OperationRecord | None], *, keeps_room: bool = False
+    ) -> None:
         def write() -> Awaitable[Stored]:
-            return self._store.change(self.record.id, decide, known=self._stored)
+            return self._store.change(self.record.id, decide, known=self._stored, keeps_room=keeps_room)
 
         stored = await through_outages(
             self._connection, write, what=f'storing operation {self.record.id} of "{self.spec.name}"'

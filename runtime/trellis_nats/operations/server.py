@@ -299,7 +299,7 @@ class OperationServer:
                 raise invalid_request([("/signal", text)])
             return changes.add_signal(record, name, request.input, at=now(), request_id=request_id)
 
-        changed = await self._host.store.change(stored.record.id, decide, known=stored)
+        changed = await self._host.store.change(stored.record.id, decide, known=stored, keeps_room=True)
         entry = _find_signal(changed.record, request_id)
         if entry is None:  # the record as `decide` returned it has the signal
             raise InvalidFrame("the signal was not stored")

@@ -81,7 +81,7 @@ class OperationRef(Generic[ProgressT, OutputT]):
             raise ConfigurationError(f'operation "{self._spec.name}" declares no progress in its contract')
         progress = codec.to_json(value)
         at = now()
-        await self._change(lambda record: changes.set_progress(record, progress, at=at))
+        await self._change(lambda record: changes.set_progress(record, progress, at=at), keeps_room=True)
 
     async def complete(self, output: OutputT) -> None:
         """Complete the operation. A handler that still runs is cancelled.
@@ -126,7 +126,7 @@ class OperationRef(Generic[ProgressT, OutputT]):
         at = now()
         await self._change(lambda record: changes.end(record, state, at=at, **members))
 
-    async def _change(self, transition: changes.Transition) -> None:
+    async def _change(self, transition: changes.Transition, *, keeps_room: bool = False) -> None:
         self._host.require_own_loop()
         written: OperationRecord | None = None
 
@@ -140,7 +140,7 @@ class OperationRef(Generic[ProgressT, OutputT]):
             written = transition(record)
             return written
 
-        await self._host.store.change(self._id, decide)
+        await self._host.store.change(self._id, decide, keeps_room=keeps_room)
 
     def _require_own(self, record: OperationRecord) -> None:
         if record.snapshot.operation != self._spec.name:

@@ -9,7 +9,13 @@ from typing import Final
 
 from trellis_nats._nats.jetstream.kv import KvBucket, KvEntry, KvRecord
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
-from trellis_nats.errors import OperationNotFound, TransportError, WriteUnknown, WrongLastSequence
+from trellis_nats.errors import (
+    OperationNotFound,
+    PayloadTooLarge,
+    TransportError,
+    WriteUnknown,
+    WrongLastSequence,
+)
 from trellis_nats.ids import is_token
 from trellis_nats.operations.model.record import OperationRecord
 
@@ -92,10 +98,10 @@ class OperationStore:
         """Store a new operation.
 
         Raises:
-            PayloadTooLarge: the record does not fit into a message; nothing was stored.
+            PayloadTooLarge: the record does not fit into a message, or leaves no room for its end; nothing was stored.
             WriteUnknown: it may have been stored.
         """
-        return await self._write(record, 0)
+        return await self._write(record, 0, keeps_room=True)
 
     async def change(
         self,
@@ -103,6 +109,7 @@ class OperationStore:
         decide: Callable[[OperationRecord], OperationRecord | None],
         *,
         known: Stored | None = None,
+        keeps_room: bool = False,
     ) -> Stored:
         """Replace a record by what `decide` returns for it, and return what is stored then.
 
@@ -113,6 +120,7 @@ class OperationStore:
             operation_id: which one.
             decide: returns the new record. What it raises ends the call.
             known: the record as it was read or written last, which saves a read.
+            keeps_room: whether the new record must leave room for its end: an operation that cannot end runs again and again.
 
         Raises:
             OperationNotFound: there is none.
@@ -122,7 +130,7 @@ class OperationStore:
         current, is_unknown = known or await self.require(operation_id), False
         while (changed := decide(current.record)) is not None:
             try:
-                return await self._write(changed, current.revision)
+                return await self._write(changed, current.revision, keeps_room=keeps_room)
             except (WrongLastSequence, WriteUnknown) as error:
                 is_unknown = is_unknown or isinstance(error, WriteUnknown)
             try:
@@ -134,10 +142,13 @@ class OperationStore:
                 raise WriteUnknown(text) from error
         return current
 
-    async def _write(self, record: OperationRecord, revision: int) -> Stored:
+    async def _write(self, record: OperationRecord, revision: int, *, keeps_room: bool) -> Stored:
+        data, limit = record.encode(), self.bucket.limit_bytes
+        if keeps_room and len(data) > limit:
+            raise PayloadTooLarge(record.id, size_bytes=len(data), limit_bytes=limit)
         written = await self.bucket.put(
             record.id,
-            record.encode(),
+            data,
             expected_revision=revision,
             headers={_ENDED: "1"} if record.has_ended else None,
             timeout=self._timeout,

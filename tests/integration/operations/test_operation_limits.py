@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from datetime import timedelta
 
 import pytest
 from trellis_nats import PayloadTooLarge, UnexpectedError
@@ -11,6 +12,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.processing import (
+    QUICK,
     ProcessClient,
     ProcessInput,
     ProcessOperation,
@@ -97,6 +99,26 @@ async def test_a_result_that_does_not_fit_fails_the_operation(nats_server: NatsS
         process.put(run.id, ProcessOutput(order_id="o1", status=HUGE * 2))
         with pytest.raises(UnexpectedError):
             await run.result()
+
+
+async def test_an_operation_whose_record_is_full_can_still_end(nats_server: NatsServer) -> None:
+    async with (
+        ProcessService.connect(nats_server.url, options=QUICK) as service,
+        ProcessClient.connect(nats_server.url) as client,
+    ):
+
+        @service.process.handle(resume="run-again")
+        async def fill_and_raise(operation: ProcessOperation) -> ProcessOutput:
+            for length in range(1024 * 1024 - 1000, 1_000_000, -100):
+                with suppress(PayloadTooLarge):
+                    await operation.progress(ProcessProgress(step=1, text="x" * length))
+                    raise ValueError
+            raise AssertionError("no progress fits")
+
+        await service.start()
+        run = await client.process.start(REQUEST)
+        with pytest.raises(UnexpectedError):
+            await run.result(timeout=timedelta(seconds=5))
 
 
 async def test_an_input_that_does_not_fit_into_a_record_is_refused(nats_server: NatsServer) -> None:
