@@ -231,8 +231,10 @@ class _Notice:
     async def wait(self, within: timedelta) -> None:
         """Wait for the notice, about as long as `within` at most."""
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - it need not be secret
+        # `wait_for` of Python 3.11 loses a cancellation that arrives in the same turn as the event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.arrived.wait(), within.total_seconds() * jitter)
+            async with asyncio.timeout(within.total_seconds() * jitter):
+                await self.arrived.wait()
 
     def take(self) -> bool:
         """Forget the notice. Return whether an event arrived that ends the job, so that it is stored within a moment."""

@@ -1,0 +1,51 @@
+"""Calls that are cancelled at any moment at which they wait end as cancelled, and leave nothing behind."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from trellis_nats.testing import NatsServer
+
+from tests.support.cancelled_awaits import cancel_everywhere
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+
+async def create_and_await(shop: Shop) -> None:
+    await (await shop.jobs.pack.create(Parcel(number=1))).result()
+
+
+async def create_and_cancel(shop: Shop) -> None:
+    await (await shop.jobs.sort.create(Parcel(number=1))).cancel()
+
+
+async def create_with_one_key(shop: Shop) -> None:
+    await shop.jobs.pack.create(Parcel(number=1), idempotency_key="one")
+
+
+async def create_many(shop: Shop) -> None:
+    await shop.jobs.sort.create_many([Parcel(number=number) for number in range(1001)])
+
+
+async def follow(shop: Shop) -> None:
+    async for _ in (await shop.jobs.pack.create(Parcel(number=1))).events():
+        pass
+
+
+@pytest.mark.parametrize(
+    "call", [create_and_await, create_and_cancel, create_with_one_key, create_many, follow]
+)
+async def test_no_cancellation_of_a_call_is_lost(
+    nats_server: NatsServer, call: Callable[[Shop], Awaitable[None]]
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            await asyncio.sleep(0.005)
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+
+        assert await cancel_everywhere(lambda: call(shop), when_done=False) == []
+        assert await cancel_everywhere(lambda: call(shop), when_done=True) == []
+        await create_and_await(shop)
