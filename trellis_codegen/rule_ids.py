@@ -56,6 +56,7 @@ class Rule(StrEnum):
     UNREACHABLE_BACKOFF = "unreachable-backoff"
     DLQ_NOT_ENFORCED = "dlq-not-enforced"
     IMPOSSIBLE_JOB = "impossible-job"
+    IMPOSSIBLE_ERROR = "impossible-error"
     EMPTY_CONSUMER = "empty-consumer"
     ORDERED_CONCURRENCY = "ordered-concurrency"
     INVALID_SCHEMA = "invalid-schema"

@@ -168,6 +168,13 @@ RULE_EXAMPLES: Final[dict[Rule, RuleExample]] = {
     Rule.IMPOSSIBLE_JOB: RuleExample(
         {"schemas": {"Other": False}, "jobs": {"keep": {"payload": _THING, "result": {"schema": "Other"}}}}
     ),
+    Rule.IMPOSSIBLE_ERROR: RuleExample(
+        {
+            "schemas": {"GoneData": {"type": "object", "properties": {"type": {"const": "Lost"}}}},
+            "errors": {"Gone": {"type": "Gone", "schema": {"schema": "GoneData"}}},
+            "rpc": {"Things.Get": _rpc(errors=[{"type": "Gone"}])},
+        }
+    ),
     Rule.EMPTY_CONSUMER: RuleExample({"eventConsumers": {"audit": {"replay": "all"}}}),
     Rule.ORDERED_CONCURRENCY: RuleExample(
         {

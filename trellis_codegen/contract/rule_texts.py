@@ -194,6 +194,11 @@ _WORK: Final = {
         "No value matches the schema of the payload or of the result.",
         "Correct the schema; leave `result` out if handlers return nothing.",
     ),
+    Rule.IMPOSSIBLE_ERROR: _warn(
+        "The schema of an error refuses a member that every error has: its type, `id`, `message`, `context` or `traceId`. Callers get an "
+        "`UnexpectedError` in its place.",
+        "Declare the member as the hint shows, or leave it out of the schema.",
+    ),
     Rule.EMPTY_CONSUMER: RuleText("An event consumer has no event.", "Name events in `uses` or in `self`."),
     Rule.ORDERED_CONCURRENCY: RuleText(
         "Events in order are handled one at a time.", "Remove `concurrency`, or write 1."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -12,13 +14,22 @@ from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity
 from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
 from trellis_codegen.schemas.normalizing import normalize
-from trellis_codegen.schemas.schema_forms import is_object
+from trellis_codegen.schemas.schema_forms import find_properties, is_object
 
 __all__ = ["find_remarks"]
 
+_TEXT: Final[JsonValue] = {"type": "string"}
+_COMMON: Final[dict[str, JsonValue]] = {
+    "id": _TEXT,
+    "message": _TEXT,
+    "context": {"type": "object"},
+    "traceId": _TEXT,
+}
+"""The members of every error, next to its type."""
+
 
 def find_remarks(manifest: Manifest) -> Iterator[Problem]:
-    """Yield a warning for each schema that nothing uses, each error without data, and each queue whose payload or result can't exist."""
+    """Yield a warning for each schema that nothing uses, each error without data or that cannot be sent, and each queue whose payload or result can't exist."""
     schemas = manifest.schemas or {}
     exported = (manifest.exports.schemas if manifest.exports else None) or []
     used = {name for _, name in find_schema_names(manifest, ())} | {*exported}
@@ -28,7 +39,7 @@ def find_remarks(manifest: Manifest) -> Iterator[Problem]:
             yield _remark(
                 Rule.UNUSED_SCHEMA, ("schemas", name), "no part of the contract uses this schema", hint
             )
-    yield from _find_errors_without_data(manifest)
+    yield from _find_error_problems(manifest)
     for queue, job in (manifest.jobs or {}).items():
         if job.result and _is_empty(schemas.get(job.result.schema_name)):
             what = (
@@ -45,15 +56,25 @@ def find_remarks(manifest: Manifest) -> Iterator[Problem]:
             yield _remark(Rule.IMPOSSIBLE_JOB, ("jobs", queue, "payload"), what)
 
 
-def _find_errors_without_data(manifest: Manifest) -> Iterator[Problem]:
-    """Yield a warning for each error whose data has no members by name: they become the parameters of its class."""
+def _find_error_problems(manifest: Manifest) -> Iterator[Problem]:
+    """Yield a warning for each error whose data has no members by name, and for each whose schema refuses what every error has."""
     for name, error in (manifest.errors or {}).items():
-        schema_name = error.schema_ref.schema_name if error.schema_ref else None
-        schema = _simplify((manifest.schemas or {}).get(schema_name)) if schema_name else None
-        if schema_name and not is_object(schema):
+        if error.schema_ref is None:
+            continue
+        schema_name = error.schema_ref.schema_name
+        place = ("errors", name, "schema")
+        schema = _simplify((manifest.schemas or {}).get(schema_name))
+        if not is_object(schema):  # members by name become the parameters of the class
             what = f'"{schema_name}" is not an object with "properties", so that handlers raise the error without data'
-            hint = "declare the data as members of one object"
-            yield _remark(Rule.WITHOUT_EFFECT, ("errors", name, "schema"), what, hint)
+            yield _remark(Rule.WITHOUT_EFFECT, place, what, "declare the data as members of one object")
+            continue
+        common: dict[str, JsonValue] = {"type": {"const": error.error_type}, **_COMMON}
+        for member, demand in common.items():
+            declared = find_properties(schema).get(member, True)
+            if _is_empty({"allOf": [declared, demand]}):
+                what = f'"{schema_name}" refuses the "{member}" that every "{error.error_type}" has'
+                hint = f'write "{member}": {json.dumps(demand)}'
+                yield _remark(Rule.IMPOSSIBLE_ERROR, place, what, hint)
 
 
 def _is_empty(schema: JsonValue) -> bool:

@@ -53,6 +53,31 @@ def test_an_error_that_handlers_raise_without_its_data_is_a_remark(schema: JsonV
     assert '"Data" is not an object with "properties"' in what
 
 
+@pytest.mark.parametrize(
+    ("member", "schema"),
+    [
+        ("type", {"const": "Lost"}),
+        ("type", {"enum": ["gone", "lost"]}),
+        ("message", {"type": "object"}),
+        ("context", TEXT),
+        ("traceId", {"$ref": "#/$defs/number"}),
+    ],
+)
+def test_an_error_whose_schema_refuses_what_every_error_has_is_a_remark(
+    member: str, schema: JsonValue
+) -> None:
+    data: JsonObject = {
+        "type": "object",
+        "properties": {"type": {"enum": ["Gone", "Lost"]}, "context": {}, "left": TEXT, member: schema},
+        "$defs": {"number": {"type": "number"}},
+    }
+    errors: JsonObject = {"Gone": {"type": "Gone", "schema": {"schema": "Data"}}}
+
+    ((place, what),) = remarks(contract(schemas={"Data": data}, errors=errors))
+
+    assert (place, what) == ("/errors/Gone/schema", f'"Data" refuses the "{member}" that every "Gone" has')
+
+
 @pytest.mark.parametrize("schema", EMPTY)
 @pytest.mark.parametrize("member", ["result", "payload"])
 def test_a_queue_that_can_not_work_is_a_remark(member: str, schema: JsonValue) -> None:
