@@ -34,8 +34,8 @@ _TOKEN: Final = re.compile(r"[\w-]*\d(?:[\w-]|[.,:](?=\d))*")
 """A word with a digit in it. Points, commas and colons between digits belong to it: 30.5, 1,000, 10.0.0.1:4222."""
 _NUMBER: Final = re.compile(r"-?\d[\d_.,:]*(ns|us|ms|s|m|h|d|min|B|kB|KB|MB|GB|KiB|MiB|GiB|th|st|nd|rd|x)?")
 _HEX: Final = re.compile(r"0x[0-9a-fA-F]+")
-_SHORT: Final = re.compile(r"[A-Za-z]{1,3}\d")
-"""A name that ends in a digit: v2, s3, utf8."""
+_SHORT: Final = re.compile(r"[A-Z]{1,3}\d|(?i:v\d|utf8|ipv[46]|sha1|md5|s3|ec2|h[23]|mp[34])")
+"""What is kept though it ends in a digit: a code in capitals, such as E1, and names such as v2, utf8. Others are ids: c0, x9."""
 _SPACES: Final = re.compile(r"\s+")
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["TABLES", "VERSION"]
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Raised by every change of the layout or of the folding. A file of another version is emptied and read again."""
 
 _SQL: Final = """

@@ -103,6 +103,10 @@ def test_service_queue_and_type_are_part_of_a_fingerprint() -> None:
         ("first line\nsecond line 7", "first line"),
         ("\n  \n spaces   and\ttabs", "spaces and tabs"),
         ("took 1,204 of 1,000 and 12ms", "took <number> of <number> and <number>ms"),
+        ("order c0 has no box", "order <id> has no box"),
+        ("order c17 has no box", "order <id> has no box"),
+        ("https://a.test/v2/orders/c7 is gone", "https://a.test/v2/orders/<id> is gone"),
+        ("E1 of API v2: IPv6 and utf8 in s3", "E1 of API v2: IPv6 and utf8 in s3"),
         ("", ""),
     ],
 )
