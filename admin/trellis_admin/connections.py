@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, cast
 
@@ -77,14 +77,18 @@ _InboxPrefix = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Connection:
     """Where a command connects to, and how."""
 
     server: str
     """The address; several with commas between them."""
-    options: Options
-    """They serve and provision nothing."""
+    make_options: Callable[[], Options]
+
+    @cached_property
+    def options(self) -> Options:
+        """They serve and provision nothing. They are made at their first use: the help of a command below another one has none."""
+        return self.make_options()
 
 
 def connected(command: Callable[Concatenate[Connection, Arguments], None]) -> Callable[..., None]:
@@ -117,18 +121,22 @@ def _describe_connection(
     api_prefix: _ApiPrefix = None,
     inbox_prefix: _InboxPrefix = None,
 ) -> Connection:
-    from trellis_nats import Credentials, Options  # noqa: PLC0415 - `--help` needs the signature, not the runtime
+    def make_options() -> Options:
+        from trellis_nats import Credentials, Options  # noqa: PLC0415 - `--help` needs the signature, not the runtime
 
-    options = Options(
-        open=True,  # it serves and calls nothing
-        credentials=Credentials(file=creds, nkey_seed_file=nkey, token=token, user=user, password=password),
-        tls=None if tls_ca is None else _trust(tls_ca),
-        provision="off",
-        jetstream_domain=domain,
-        jetstream_api_prefix=api_prefix,
-        inbox_prefix=inbox_prefix,
-    )
-    return Connection(server=server, options=options)
+        return Options(
+            open=True,  # it serves and calls nothing
+            credentials=Credentials(
+                file=creds, nkey_seed_file=nkey, token=token, user=user, password=password
+            ),
+            tls=None if tls_ca is None else _trust(tls_ca),
+            provision="off",
+            jetstream_domain=domain,
+            jetstream_api_prefix=api_prefix,
+            inbox_prefix=inbox_prefix,
+        )
+
+    return Connection(server=server, make_options=make_options)
 
 
 def _trust(authority: Path) -> ssl.SSLContext:

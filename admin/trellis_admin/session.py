@@ -22,8 +22,8 @@ from trellis_nats.jobs.model.subjects import STREAM
 from trellis_nats.permissions import VIEWER_INBOX
 
 from trellis_admin.audit_log import AuditLog, explain_missing
+from trellis_admin.cache import default_folder
 from trellis_admin.projection import CaughtUp, Database, catch_up, connect_reader
-from trellis_admin.projection.database import default_folder
 from trellis_admin.projection.follower import Progress, ignore_progress
 from trellis_admin.queries import JobRow, QueuePlace, Target, find_jobs, find_queues
 

@@ -134,7 +134,7 @@ def serve(
     )
     if callers is not None:
         checked = replace(connection.options, callers=CallersFile(callers))
-        connection = replace(connection, options=checked)
+        connection = replace(connection, make_options=lambda: checked)
     asyncio.run(_serve(connection, wanted))
     raise typer.Exit(ExitCode.OK)
 

@@ -52,14 +52,18 @@ _STATES: Final = [
 
 
 def complete_queue(incomplete: str) -> list[str]:
-    """Return the queues that the newest index on this machine knows, for a shell. The server is not asked."""
+    """Return the queues that the newest index on this machine knows, for a shell. The server is not asked.
+
+    The file is opened without the projection, which would import the runtime each time.
+    """
+    import sqlite3
     from contextlib import closing, suppress
 
-    from trellis_admin.projection.database import connect_reader, default_folder
+    from trellis_admin.cache import default_folder
 
     with suppress(Exception):  # a shell that completes must not print an error
         newest = max(default_folder().glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
-        with closing(connect_reader(newest)) as db:
+        with closing(sqlite3.connect(f"{newest.resolve().as_uri()}?mode=ro", uri=True)) as db:
             rows: list[tuple[str]] = db.execute("SELECT name FROM queue ORDER BY name").fetchall()
         return [name for (name,) in rows if name.startswith(incomplete)]
     return []

@@ -15,7 +15,7 @@ from trellis_nats.jobs.model.creation import derive_replacement_id
 
 from trellis_admin.projection.schema import TABLES, VERSION
 
-__all__ = ["Database", "ProjectionProblem", "connect_reader", "default_folder"]
+__all__ = ["Database", "ProjectionProblem", "connect_reader"]
 
 _BUSY_SECONDS: Final = 30.0
 """How long a transaction waits for that of another process."""
@@ -27,12 +27,6 @@ _SQLITE_MIN: Final = (3, 33, 0)
 
 class ProjectionProblem(TrellisError):
     """The file of the projection cannot be used. The text says why and what to do."""
-
-
-def default_folder() -> Path:
-    """Return the folder in which the files of projections are, below the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return Path(base) / "trellis" if base else Path.home() / ".cache" / "trellis"
 
 
 @dataclass(slots=True)

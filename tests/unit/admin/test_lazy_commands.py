@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import typer
 from trellis_admin.commands.lazy import COMMANDS, Command
+from trellis_admin.projection import Database
 
 from tests.house.sources import ROOT
 
@@ -68,13 +70,21 @@ def test_each_command_of_the_table_exists(command: Command) -> None:
 
 
 def test_the_help_of_a_command_imports_nothing_heavy() -> None:
-    commands = [*(command.name for command in COMMANDS), "jobs list", "dead replay", "provision plan"]
+    commands = [
+        *(command.name for command in COMMANDS),
+        "jobs list",
+        "dead replay",
+        "provision plan",
+        "audit export",
+    ]
 
     heavy = {
         command: HEAVY & modules for command, modules in zip(commands, imported_by(*commands), strict=True)
     }
 
-    assert heavy == {command: set() for command in commands}
+    # The audit itself runs before the command below it is known, and typer converts its options by means of pydantic.
+    assert heavy.pop("audit export") <= {"pydantic"}
+    assert heavy == {command: set() for command in commands[:-1]}
 
 
 @pytest.mark.parametrize(
@@ -83,10 +93,18 @@ def test_the_help_of_a_command_imports_nothing_heavy() -> None:
         ("jobs li", "list"),
         ("dead replay 01M8PRXMT1V6EVAZNGEAQ1BY9M --dry", "--dry-run"),
         ("jobs list --limit 5 -q pack -q ship state:dead --state ex", "expired"),
+        ("queues pause pa", "pack"),
     ],
 )
-def test_completion_imports_nothing_heavy(line: str, completed: str) -> None:
+def test_completion_imports_nothing_heavy(line: str, completed: str, tmp_path: Path) -> None:
     words = f"trellis {line}"
+    (tmp_path / "trellis").mkdir()
+    database = Database.open(tmp_path / "trellis/jobs-1.sqlite")
+    for name in ("charge", "pack"):
+        database.connection.execute(
+            "INSERT INTO queue (prefix, service, name) VALUES (?, 'shop', ?)", (name, name)
+        )
+    database.close()
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, ""],
         capture_output=True,
@@ -98,11 +116,12 @@ def test_completion_imports_nothing_heavy(line: str, completed: str) -> None:
             "_TRELLIS_COMPLETE": "complete_bash",
             "COMP_WORDS": words,
             "COMP_CWORD": str(words.count(" ")),
+            "XDG_CACHE_HOME": str(tmp_path),
         },
     )
 
     assert ended.stdout.split() == [completed]
-    assert HEAVY & set(ended.stderr.split()) == set()
+    assert (HEAVY - {"sqlite3"}) & set(ended.stderr.split()) == set()
 
 
 def test_no_command_is_listed_twice() -> None:
