@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import timedelta
 from functools import cached_property
 from typing import Final, Generic, TypeVar
 
@@ -140,7 +139,7 @@ class Bucket(Generic[ValueT]):
             raise ValueError(f'the entry belongs to key "{entry.key}", not to key "{key}"')
         expected_revision = None if entry is None else entry.revision
         try:
-            await self._bucket.delete(key, expected_revision=expected_revision, timeout=self._timeout)
+            await self._bucket.delete(key, expected_revision=expected_revision)
         except WrongLastSequence:
             if entry is None:
                 raise
@@ -170,7 +169,7 @@ class Bucket(Generic[ValueT]):
             TransportError: the server did not answer.
         """
         self._runtime.connection.require_own_loop()
-        records = await self._bucket.history(require_key(self.spec.name, key), timeout=self._timeout)
+        records = await self._bucket.history(require_key(self.spec.name, key))
         return [self._read(record) for record in records]
 
     async def watch(self, pattern: str = ">") -> AsyncGenerator[Entry[ValueT] | DeletedEntry, None]:
@@ -217,14 +216,12 @@ class Bucket(Generic[ValueT]):
         return DeletedEntry(key=record.key, revision=record.revision, created=record.time)
 
     async def _get(self, key: str) -> KvRecord | None:
-        return await self._bucket.get(key, leader=True, timeout=self._timeout)
+        return await self._bucket.get(key, leader=True)
 
     async def _write(
         self, key: str, value: ValueT, data: bytes, expected_revision: int | None
     ) -> Entry[ValueT]:
-        revision = await self._bucket.put(
-            key, data, expected_revision=expected_revision, timeout=self._timeout
-        )
+        revision = await self._bucket.put(key, data, expected_revision=expected_revision)
         return Entry(key=key, value=value, revision=revision)
 
     def _entry(self, record: KvRecord) -> Entry[ValueT]:
@@ -244,10 +241,6 @@ class Bucket(Generic[ValueT]):
         )
 
     @cached_property
-    def _timeout(self) -> timedelta:
-        return self._runtime.options.request_timeout
-
-    @cached_property
     def _bucket(self) -> KvBucket:
         binding = self._runtime.binding.kv.get(self.spec.name)
         if binding is None:
@@ -257,6 +250,7 @@ class Bucket(Generic[ValueT]):
             binding.bucket,
             max_value_bytes=binding.max_value_bytes,
             answer=AnswerSize.LARGE,
+            timeout=self._runtime.options.request_timeout,
         )
 
 

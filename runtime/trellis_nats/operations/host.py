@@ -122,10 +122,14 @@ class OperationsHost(Surface):
     @cached_property
     def store(self) -> OperationStore:
         """The stored operations."""
+        runtime = self._runtime
         bucket = KvBucket(
-            self._runtime.connection, self._bucket_name(self._runtime.binding), answer=AnswerSize.LARGE
+            runtime.connection,
+            self._bucket_name(runtime.binding),
+            answer=AnswerSize.LARGE,
+            timeout=runtime.options.request_timeout,
         )
-        return OperationStore(bucket, self._runtime.options.request_timeout)
+        return OperationStore(bucket)
 
     @cached_property
     def feed(self) -> RecordFeed:

@@ -99,9 +99,8 @@ class RunnerLease:
             return
         self._is_lost = True
         try:
-            await KvBucket(self._connection, self._bucket).purge(
-                self._key, expected_revision=self._revision, timeout=self._timing.interval
-            )
+            bucket = KvBucket(self._connection, self._bucket, timeout=self._timing.interval)
+            await bucket.purge(self._key, expected_revision=self._revision)
         except TransportError as error:
             self._log(logging.DEBUG, LogEvent.OPERATION_LEASE_NOT_RENEWED, "was not given back", error)
 
@@ -109,10 +108,10 @@ class RunnerLease:
         """Renew the lease: runs in the thread."""
         if self._is_lost:
             return
-        bucket = KvBucket(connection, self._bucket)
+        bucket = KvBucket(connection, self._bucket, timeout=self._timing.interval)
         requested_at = monotonic()
         try:
-            ack = await bucket.update(self._key, self._value(), self._revision, timeout=self._timing.interval)
+            ack = await bucket.update(self._key, self._value(), self._revision)
         except WrongLastSequence:
             await self._look_up(bucket)
         except TransportError as error:
@@ -129,7 +128,7 @@ class RunnerLease:
     async def _look_up(self, bucket: KvBucket) -> None:
         """Find out whether an earlier renewal was stored without an answer, or another process took the lease."""
         try:
-            stored = await bucket.get(self._key, leader=True, timeout=self._timing.interval)
+            stored = await bucket.get(self._key, leader=True)
         except TransportError:
             return  # the next renewal finds out
         if stored is not None and stored.operation == "PUT":

@@ -39,15 +39,14 @@ class Stored:
 class OperationStore:
     """The records in one bucket. Every method may raise the transport errors of `KvBucket`."""
 
-    def __init__(self, bucket: KvBucket, timeout: timedelta) -> None:
+    def __init__(self, bucket: KvBucket) -> None:
         self.bucket = bucket
-        self._timeout = timeout
 
     async def read(self, operation_id: str) -> Stored | None:
         """Read a record; every acknowledged write is seen. None: there is none, or it cannot be read."""
         if not is_token(operation_id):
             return None
-        stored = await self.bucket.get(operation_id, leader=True, timeout=self._timeout)
+        stored = await self.bucket.get(operation_id, leader=True)
         return None if stored is None else read_stored(stored)
 
     async def require(self, operation_id: str) -> Stored:
@@ -63,7 +62,7 @@ class OperationStore:
 
     async def read_history(self, operation_id: str) -> list[Stored]:
         """Read the stored revisions of a record, oldest first: at most as many as the bucket's history."""
-        records = await self.bucket.history(operation_id, timeout=self._timeout)
+        records = await self.bucket.history(operation_id)
         return [stored for record in records if (stored := read_stored(record)) is not None]
 
     async def list_open(self) -> list[str]:
@@ -151,7 +150,6 @@ class OperationStore:
             data,
             expected_revision=revision,
             headers={_ENDED: "1"} if record.has_ended else None,
-            timeout=self._timeout,
         )
         return Stored(record, written)
 

@@ -98,6 +98,7 @@ class KvBucket:
         *,
         max_value_bytes: int | None = None,
         answer: AnswerSize = AnswerSize.SMALL,
+        timeout: timedelta = API_TIMEOUT,
     ) -> None:
         """Prepare.
 
@@ -106,11 +107,13 @@ class KvBucket:
             name: the bucket's name.
             max_value_bytes: what `put` accepts, and the bucket is configured with; None means no limit.
             answer: how large its values may be, which decides how many are read at a time.
+            timeout: how long a read or a write of a key waits for its answer.
         """
         self.name = name
         self._connection = connection
         self._max_value_bytes = max_value_bytes
         self._answer = answer
+        self.timeout = timeout
         self._stream = kv_stream(name)
         self._prefix = kv_subject(name, "")
         self._publish_prefix = kv_publish_subject(self._prefix, connection.settings.api_prefix)
@@ -121,19 +124,22 @@ class KvBucket:
         return self._connection.max_payload - _HEADROOM_BYTES
 
     async def get(
-        self, key: str, *, leader: bool = False, timeout: timedelta = API_TIMEOUT
+        self, key: str, *, leader: bool = False, timeout: timedelta | None = None
     ) -> KvRecord | None:
         """Read the newest record of a key; None when there never was one.
 
-        A replica may return an older record. With `leader` the leader answers, which needs one more permission.
+        A replica may return an older record. With `leader` the leader answers, which needs one more permission. Without
+        `timeout`, that of the bucket applies.
         """
         stored = await self._read(key, leader=leader, timeout=timeout)
         return None if stored is None else self._record(stored)
 
     def update(
-        self, key: str, value: bytes, revision: int, *, timeout: timedelta = API_TIMEOUT
+        self, key: str, value: bytes, revision: int, *, timeout: timedelta | None = None
     ) -> Coroutine[None, None, PubAck]:
         """Write a value once, only if the key has this revision (0: no record). Its sequence is the new revision.
+
+        Without `timeout`, that of the bucket applies.
 
         Raises:
             WrongLastSequence: the key has another revision.
@@ -144,7 +150,7 @@ class KvBucket:
             self._publish_prefix + key,
             value,
             expected_last_on_subject=revision,
-            timeout=timeout,
+            timeout=timeout or self.timeout,
         )
 
     async def put(
@@ -154,7 +160,6 @@ class KvBucket:
         *,
         expected_revision: int | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: timedelta = API_TIMEOUT,
     ) -> int:
         """Write a value and return its revision; with an expected revision, only if the key has it (0: no record).
 
@@ -169,25 +174,21 @@ class KvBucket:
         if limit is not None and len(value) > limit:
             raise PayloadTooLarge(self._prefix + key, size_bytes=len(value), limit_bytes=limit)
         try:
-            return await self._write(key, value, headers or {}, expected_revision, timeout)
+            return await self._write(key, value, headers or {}, expected_revision)
         except ApiError as error:
             if error.err_code != _TOO_LARGE or limit is None:
                 raise
             size = len(value) + _OWN_HEADERS_BYTES
             raise PayloadTooLarge(self._prefix + key, size_bytes=size, limit_bytes=limit) from None
 
-    async def delete(
-        self, key: str, *, expected_revision: int | None = None, timeout: timedelta = API_TIMEOUT
-    ) -> int:
+    async def delete(self, key: str, *, expected_revision: int | None = None) -> int:
         """Mark a key as deleted and return the revision of the marker. Raises as `put`."""
-        return await self._write(key, b"", {_OPERATION: "DEL"}, expected_revision, timeout)
+        return await self._write(key, b"", {_OPERATION: "DEL"}, expected_revision)
 
-    async def purge(
-        self, key: str, *, expected_revision: int | None = None, timeout: timedelta = API_TIMEOUT
-    ) -> int:
+    async def purge(self, key: str, *, expected_revision: int | None = None) -> int:
         """Delete a key with its history, and return the revision of the marker that stays. Raises as `put`."""
         headers = {_OPERATION: "PURGE", "Nats-Rollup": "sub"}
-        return await self._write(key, b"", headers, expected_revision, timeout)
+        return await self._write(key, b"", headers, expected_revision)
 
     async def keys(self, pattern: str, *, without_header: str | None = None) -> list[str]:
         """Return the keys under a pattern that have a value, oldest value first. Raises as `scan_stream`.
@@ -239,7 +240,7 @@ class KvBucket:
         """
         await purge_stream(self._connection, self._stream, self._prefix + key, up_to=up_to)
 
-    async def history(self, key: str, *, timeout: timedelta = API_TIMEOUT) -> list[KvRecord]:
+    async def history(self, key: str) -> list[KvRecord]:
         """Return the stored records of a key, oldest first: at most as many as the bucket's history."""
         records: list[KvRecord] = []
         start = 1
@@ -249,7 +250,7 @@ class KvBucket:
                 self._stream,
                 self._prefix + key,
                 start,
-                timeout=timeout,
+                timeout=self.timeout,
                 answer=self._answer,
             )
             if stored is None:
@@ -287,12 +288,7 @@ class KvBucket:
         )
 
     async def _write(
-        self,
-        key: str,
-        value: bytes,
-        headers: Mapping[str, str],
-        expected_revision: int | None,
-        timeout: timedelta,
+        self, key: str, value: bytes, headers: Mapping[str, str], expected_revision: int | None
     ) -> int:
         subject, write_id = self._publish_prefix + key, new_id()
         try:
@@ -304,32 +300,33 @@ class KvBucket:
                     headers=headers,
                     message_id=write_id,
                     expected_last_on_subject=expected_revision,
-                    timeout=timeout,
+                    timeout=self.timeout,
                 ),
                 what=subject,
             )
         except WriteUnknown:
             # If our write is not the newest one, it was never stored, or stored and overwritten: a stream checks the
             # expected revision before the id (2.15.1), so it refuses to repeat a write that it has stored.
-            own = await self._find_own(key, write_id, timeout)
+            own = await self._find_own(key, write_id)
             if own is None:
                 raise
             return own
         return ack.sequence
 
-    async def _find_own(self, key: str, write_id: str, timeout: timedelta) -> int | None:
+    async def _find_own(self, key: str, write_id: str) -> int | None:
         """Return the revision of an unacknowledged write if it is the newest one of its key."""
         try:
-            stored = await self._read(key, leader=True, timeout=timeout)
+            stored = await self._read(key, leader=True)
         except TransportError:
             return None
         is_own = stored is not None and stored.headers.get(_MESSAGE_ID) == write_id
         return stored.sequence if stored is not None and is_own else None
 
     def _read(
-        self, key: str, *, leader: bool, timeout: timedelta
+        self, key: str, *, leader: bool, timeout: timedelta | None = None
     ) -> Coroutine[None, None, StoredMessage | None]:
         read = get_last_message_from_leader if leader else get_last_message
+        timeout = timeout or self.timeout
         return read(self._connection, self._stream, self._prefix + key, timeout=timeout, answer=self._answer)
 
     def _entry(self, entry: Entry) -> KvEntry:

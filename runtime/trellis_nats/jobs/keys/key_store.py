@@ -91,7 +91,7 @@ class KeyStore:
         timeout: timedelta,
     ) -> None:
         """Prepare. `policy` is that of the contract; None: records keep the limits that they state."""
-        self._bucket = KvBucket(connection, bucket)
+        self._bucket = KvBucket(connection, bucket, timeout=timeout)
         self._namespace = namespace
         self._prefix = f"{namespace}.{queue}."
         """What the names of the records begin with; the hashes of the keys follow."""
@@ -99,7 +99,6 @@ class KeyStore:
         self.writes = WriteFate()
         """How the last write of a record ended."""
         self._policy = policy
-        self._timeout = timeout
         self._high_priority, self._low_priority = NamedTurns(), NamedTurns()
         """The turns of this process's writers, by the hash of the key: they wait here instead of causing conflicts at the
         server. A release does not wait behind submissions of new jobs."""
@@ -218,7 +217,7 @@ class KeyStore:
 
     async def _write(self, name: str, record: KeyRecord, revision: int) -> int:
         try:
-            ack = await self._bucket.update(name, self._encode(record), revision, timeout=self._timeout)
+            ack = await self._bucket.update(name, self._encode(record), revision)
         except TransportError as error:
             self.writes.fail(error)
             raise
@@ -260,7 +259,7 @@ class KeyStore:
         return record.encode_stamped(limits.max_active, limits.max_queued, timestamp(now()))
 
     async def _read(self, key: JobKey, name: str, *, leader: bool) -> StoredRecord:
-        found = await self._bucket.get(name, leader=leader, timeout=self._timeout)
+        found = await self._bucket.get(name, leader=leader)
         if found is None or not _has_value(found):
             return StoredRecord(self._empty(key), 0 if found is None else found.revision, is_certain=leader)
         try:

@@ -57,7 +57,7 @@ class PauseWatch:
             on_change: called once the state is known, and at each change: with the record, or None.
         """
         self._connection = connection
-        self._bucket = KvBucket(connection, bucket)
+        self._bucket = KvBucket(connection, bucket, timeout=_READ_WITHIN)
         self._queue = queue
         self._key = pause_key(queue)
         self._on_change = on_change
@@ -131,7 +131,7 @@ class PauseWatch:
 
     async def _read(self, announced: bytes | None) -> None:
         if announced is None:
-            self._accept(await self._bucket.get(self._key, timeout=_READ_WITHIN), is_regular=True)
+            self._accept(await self._bucket.get(self._key), is_regular=True)
         else:
             await self._await_stored(announced)
 
@@ -139,7 +139,7 @@ class PauseWatch:
         """Read the record until it is what was announced, for as long as the write may take."""
         for pause in _STORED_WITHIN:
             await asyncio.sleep(pause)
-            record = await self._bucket.get(self._key, timeout=_READ_WITHIN)
+            record = await self._bucket.get(self._key)
             self._accept(record, is_regular=False)
             if record is not None and record.value == announced and record.revision == self._revision:
                 return
