@@ -184,7 +184,7 @@ class Options:
     request_timeout: timedelta = timedelta(seconds=5)
     """How long a call, a read or a write waits for its answer. A write of a job or an event without one is repeated twice.
 
-    What looks at whole queues, buckets and stores, or steers them (`stats`, `dead`, `pause`, `keys`, `list` …), has limits of its own.
+    What looks at whole queues, buckets and stores (`stats`, `dead`, `keys`, `list` …) has limits of its own.
     """
     inbox_prefix: str | None = None
     """The prefix of the subjects on which answers arrive: tokens with dots between them.

@@ -21,7 +21,7 @@ from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_e
 from trellis_nats.jobs.keys.model.admission import Full, Joined
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.creation import Creation, draft
-from trellis_nats.jobs.model.event import NewEvent, StoredEvent
+from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.payload_reader import Upcaster
 from trellis_nats.jobs.model.queue_pause import QueuePause
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -319,6 +319,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             reason=reason,
             source="Python API",
             consumers=consumers_of(jobs, self._setup.binding),
+            timeout=self._setup.request_timeout,
         )
         return result.pause
 
@@ -330,9 +331,14 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS did not answer; the queue may be resumed.
         """
         connection, jobs = self._setup.connected_jobs()
-        consumers = consumers_of(jobs, self._setup.binding)
-        queue = self._setup.binding.queue_type
-        return (await resume_queue(connection, jobs.namespace, queue, consumers=consumers)).removed
+        result = await resume_queue(
+            connection,
+            jobs.namespace,
+            self._setup.binding.queue_type,
+            consumers=consumers_of(jobs, self._setup.binding),
+            timeout=self._setup.request_timeout,
+        )
+        return result.removed
 
     async def paused(self) -> QueuePause | None:
         """Return the record that pauses the queue, with its actor and reason; None while it is not paused.
@@ -342,7 +348,8 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS did not answer.
         """
         connection, jobs = self._setup.connected_jobs()
-        return await read_pause(connection, jobs.namespace, self._setup.binding.queue_type)
+        queue, timeout = self._setup.binding.queue_type, self._setup.request_timeout
+        return await read_pause(connection, jobs.namespace, queue, timeout=timeout)
 
     # --- operating -------------------------------------------------------------------------------------------------
 
@@ -399,23 +406,14 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         )
 
     async def _store(self, event: NewEvent, creation: Creation) -> None:
+        event_log = self._setup.context.event_log
         try:
-            earlier = await self._setup.context.event_log.create(event)
+            earlier = await event_log.create(event)
         except WriteConflict as conflict:
             if creation.idempotency_key is None:
                 raise
             earlier = conflict.same_type
-        self._compare(event, creation, earlier)
-
-    def _compare(self, event: NewEvent, creation: Creation, earlier: StoredEvent | None) -> None:
-        context = self._setup.context
-        warn_of_other_payload(
-            event,
-            earlier,
-            queue=context.queue,
-            idempotency_key=creation.idempotency_key,
-            digest=context.event_log.digest,
-        )
+        warn_of_other_payload(event, earlier, creation.idempotency_key, digest=event_log.digest)
 
     async def _create_keyed(
         self, keys: QueueKeys, event: NewEvent, creation: Creation, *, strict: bool
@@ -429,7 +427,8 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             case Created():
                 return Accepted(ref=ref, key=key.display)
             case AlreadyStored(earlier=earlier):
-                self._compare(event, creation, earlier)
+                digest = context.event_log.digest
+                warn_of_other_payload(event, earlier, creation.idempotency_key, digest=digest)
                 return Accepted(ref=ref, key=key.display)
             case Joined(existing):
                 return Coalesced(existing=JobRef(context, existing), key=key.display)

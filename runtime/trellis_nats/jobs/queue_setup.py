@@ -106,6 +106,11 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         return self._runtime.contract.name if jobs is None else jobs.service
 
     @property
+    def request_timeout(self) -> timedelta:
+        """How long a read or a write waits for its answer."""
+        return self._runtime.options.request_timeout
+
+    @property
     def binding(self) -> QueueBinding:
         """The queue's names and numbers on the server.
 
@@ -145,7 +150,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
             ConfigurationError: the runtime is not connected, or the binding does not have the queue.
         """
         spec, runtime, binding = self._spec, self._runtime, self.binding
-        timeout = runtime.options.request_timeout
+        timeout = self.request_timeout
         subjects = JobSubjects(binding.publish_prefix)
         event_log = EventLog(runtime.connection, subjects, digest=runtime.contract.digest, timeout=timeout)
         jobs = runtime.binding.jobs

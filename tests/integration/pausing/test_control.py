@@ -160,10 +160,12 @@ async def test_a_queue_that_is_resumed_while_it_is_being_paused_is_not_held(
 ) -> None:
     async with provisioned() as (_, connection):
 
-        async def resume_first(connection: Connection, consumer: QueueConsumer) -> ConsumerHold:
+        async def resume_first(
+            connection: Connection, consumer: QueueConsumer, *, timeout: timedelta
+        ) -> ConsumerHold:
             monkeypatch.undo()
             await resume_queue(connection, "shop", "pack", consumers=BOTH)
-            return await hold_consumer(connection, consumer)
+            return await hold_consumer(connection, consumer, timeout=timeout)
 
         monkeypatch.setattr(control, "hold_consumer", resume_first)
         await pause_queue(connection, "shop", "pack", by="mara", source="test", consumers=BOTH)
@@ -178,11 +180,13 @@ async def test_a_queue_that_is_paused_while_it_is_being_resumed_is_held(
     async with provisioned() as (_, connection):
         await pause_queue(connection, "shop", "pack", by="mara", source="test", consumers=BOTH)
 
-        async def pause_first(connection: Connection, consumer: QueueConsumer) -> ConsumerHold:
+        async def pause_first(
+            connection: Connection, consumer: QueueConsumer, *, timeout: timedelta
+        ) -> ConsumerHold:
             if await read_pause(connection, "shop", "pack") is None:
                 monkeypatch.undo()
                 await pause_queue(connection, "shop", "pack", by="ben", source="test", consumers=BOTH)
-            return await release_consumer(connection, consumer)
+            return await release_consumer(connection, consumer, timeout=timeout)
 
         monkeypatch.setattr(control, "release_consumer", pause_first)
         await resume_queue(connection, "shop", "pack", consumers=BOTH)

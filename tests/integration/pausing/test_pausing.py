@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final
 
 import pytest
-from trellis_nats import JobState, Maintenance, Options
+from trellis_nats import JobState, Maintenance, Options, TransportError
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
@@ -433,3 +433,15 @@ async def test_a_cluster_pauses_workers_on_every_node() -> None:
 
     assert paused_after < PROMISED.total_seconds()
     assert runs == [ref.id]
+
+
+async def test_the_limit_of_a_request_is_that_of_a_pause_too(nats_server: NatsServer) -> None:
+    hasty = Options(request_timeout=timedelta(milliseconds=200))
+    async with Proxy(nats_server.port) as proxy, Shop.connect(proxy.url, options=hasty) as shop:
+        assert await shop.jobs.pack.paused() is None
+        proxy.blackhole()
+        for steer in (shop.jobs.pack.pause, shop.jobs.pack.resume, shop.jobs.pack.paused):
+            with pytest.raises(TransportError):
+                async with asyncio.timeout(3):  # the default of one request is 5 s
+                    await steer()
+        proxy.heal()

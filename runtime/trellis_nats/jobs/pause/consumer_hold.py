@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, call
 from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.clock import later, now, timestamp
@@ -37,7 +37,6 @@ HOLD_SINCE: Final = (2, 11, 0)
 """The oldest server that holds a consumer. Older ones do not answer the request."""
 HOLD_FOR: Final = timedelta(hours=1)
 """How long a hold lasts that is not extended; the leader extends it every ten minutes."""
-_TIMEOUT: Final = timedelta(seconds=3)
 _NOT_FOUND: Final = 404
 
 
@@ -119,13 +118,15 @@ def _names_of(listed: Sequence[JsonValue], subject: str) -> Iterator[str]:
                 continue
 
 
-async def hold_consumer(connection: Connection, consumer: QueueConsumer) -> ConsumerHold:
+async def hold_consumer(
+    connection: Connection, consumer: QueueConsumer, *, timeout: timedelta = API_TIMEOUT
+) -> ConsumerHold:
     """Hold a consumer for an hour, or extend its hold. A server that cannot is not asked."""
     if connection.server_version < HOLD_SINCE:
         return ConsumerHold(consumer)
     until = later(now(), HOLD_FOR)
     try:
-        await _set(connection, consumer, {"pause_until": timestamp(until)})
+        await _set(connection, consumer, {"pause_until": timestamp(until)}, timeout)
     except ApiError as error:
         problem = "it does not exist" if error.code == _NOT_FOUND else str(error)
         return ConsumerHold(consumer, problem=problem)
@@ -134,7 +135,9 @@ async def hold_consumer(connection: Connection, consumer: QueueConsumer) -> Cons
     return ConsumerHold(consumer, until)
 
 
-async def release_consumer(connection: Connection, consumer: QueueConsumer) -> ConsumerHold:
+async def release_consumer(
+    connection: Connection, consumer: QueueConsumer, *, timeout: timedelta = API_TIMEOUT
+) -> ConsumerHold:
     """End the hold of a consumer, if it is held.
 
     Raises:
@@ -144,7 +147,7 @@ async def release_consumer(connection: Connection, consumer: QueueConsumer) -> C
     if connection.server_version < HOLD_SINCE:
         return ConsumerHold(consumer)
     try:
-        await _set(connection, consumer, {})
+        await _set(connection, consumer, {}, timeout)
     except PermissionDenied:
         if await _is_held(connection, consumer):
             raise
@@ -174,6 +177,8 @@ async def _is_held(connection: Connection, consumer: QueueConsumer) -> bool:
     return info is not None and info.is_paused
 
 
-async def _set(connection: Connection, consumer: QueueConsumer, body: dict[str, JsonValue]) -> None:
+async def _set(
+    connection: Connection, consumer: QueueConsumer, body: dict[str, JsonValue], timeout: timedelta
+) -> None:
     operation = f"CONSUMER.PAUSE.{consumer.stream}.{consumer.name}"
-    await call(connection, operation, body, timeout=_TIMEOUT)
+    await call(connection, operation, body, timeout=timeout)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import API_TIMEOUT
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats.binding import keys_bucket_of
 from trellis_nats.clock import now
@@ -81,6 +83,7 @@ async def pause_queue(
     source: str,
     reason: str | None = None,
     consumers: Sequence[QueueConsumer] | None = None,
+    timeout: timedelta = API_TIMEOUT,
 ) -> PauseResult:
     """Pause a queue: its workers begin no job any longer, within a second. Handlers that run end normally.
 
@@ -95,6 +98,7 @@ async def pause_queue(
         source: from where: `command line`, `console`, `Python API` …
         reason: why.
         consumers: those of the queue. By default they are looked up.
+        timeout: how long each request waits for its answer.
 
     Raises:
         ConfigurationError: a name is not valid, or a text is empty or longer than 2,000 characters.
@@ -108,7 +112,7 @@ async def pause_queue(
         since=now(),
         source=_text("source", source),
     )
-    bucket, key = _place(connection, namespace, queue)
+    bucket, key = _place(connection, namespace, queue, timeout)
     while True:
         stored = await _read(bucket, key)
         existing = _parse(stored)
@@ -134,6 +138,7 @@ async def resume_queue(
     queue: str,
     *,
     consumers: Sequence[QueueConsumer] | None = None,
+    timeout: timedelta = API_TIMEOUT,
 ) -> ResumeResult:
     """Let a paused queue go on, within a second. A hold of its consumers is ended too, also one without a record.
 
@@ -142,6 +147,7 @@ async def resume_queue(
         namespace: the service's, as in the subjects of its jobs.
         queue: the queue's name.
         consumers: those of the queue. By default they are looked up.
+        timeout: how long each request waits for its answer.
 
     Raises:
         ConfigurationError: a name is not valid.
@@ -149,12 +155,12 @@ async def resume_queue(
             stays paused.
         TransportError: NATS did not answer; the queue may be resumed.
     """
-    bucket, key = _place(connection, namespace, queue)
+    bucket, key = _place(connection, namespace, queue, timeout)
     if consumers is None:
         consumers = await find_consumers(connection, namespace, queue)
     # If this process dies in between, the record shows that the queue is still paused.
     for consumer in consumers:
-        await release_consumer(connection, consumer)
+        await release_consumer(connection, consumer, timeout=timeout)
     removed: QueuePause | None = None
     while True:
         stored = await _read(bucket, key)
@@ -174,15 +180,19 @@ async def resume_queue(
     return ResumeResult(removed, holds, bucket.name if is_missing else None)
 
 
-async def read_pause(connection: Connection, namespace: str, queue: str) -> QueuePause | None:
+async def read_pause(
+    connection: Connection, namespace: str, queue: str, *, timeout: timedelta = API_TIMEOUT
+) -> QueuePause | None:
     """Return the record that pauses a queue; None while it is not paused.
+
+    `timeout` is how long the read waits for its answer.
 
     Raises:
         ConfigurationError: a name is not valid.
         PermissionDenied: the account may not read the record.
         TransportError: NATS did not answer.
     """
-    bucket, key = _place(connection, namespace, queue)
+    bucket, key = _place(connection, namespace, queue, timeout)
     return _parse(await _read(bucket, key))
 
 
@@ -207,9 +217,9 @@ async def list_pauses(connection: Connection, namespace: str) -> dict[str, Queue
     return {queue: pause for queue, pause in sorted(found.items()) if pause is not None}
 
 
-def _place(connection: Connection, namespace: str, queue: str) -> tuple[KvBucket, str]:
+def _place(connection: Connection, namespace: str, queue: str, timeout: timedelta) -> tuple[KvBucket, str]:
     bucket = keys_bucket_of(require_token("namespace", namespace))
-    return KvBucket(connection, bucket), pause_key(require_token("queue", queue))
+    return KvBucket(connection, bucket, timeout=timeout), pause_key(require_token("queue", queue))
 
 
 async def _follow_record(
@@ -219,7 +229,7 @@ async def _follow_record(
     is_paused = _parse(await _read(bucket, key)) is not None
     while True:
         change = hold_consumer if is_paused else release_consumer
-        holds = tuple([await change(connection, consumer) for consumer in consumers])
+        holds = tuple([await change(connection, consumer, timeout=bucket.timeout) for consumer in consumers])
         was_paused, is_paused = is_paused, _parse(await _read(bucket, key)) is not None
         if is_paused == was_paused:
             return holds

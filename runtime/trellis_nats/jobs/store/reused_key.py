@@ -16,14 +16,16 @@ _log_throttle: Final = LogThrottle(logging.getLogger(__name__))
 
 
 def warn_of_other_payload(
-    event: NewEvent, earlier: StoredEvent | None, *, queue: str, idempotency_key: str | None, digest: str
+    event: NewEvent, earlier: StoredEvent | None, idempotency_key: str | None, *, digest: str
 ) -> None:
     """Log that a creation with a used idempotency key has another payload than the stored job, which stays as it is.
 
-    `digest` is that of this process's contract. Payloads of another version of the contract are not compared: the same order may look different in them.
+    `digest` is that of this process's contract. Payloads of another version of the contract are not compared: the same
+    order may look different in them.
     """
     if earlier is None or event.payload is None or earlier.digest != digest:
         return
+    queue = earlier.event.job_type
     if earlier.event.payload != decode_json(event.payload):
         _log_throttle.write(
             logging.WARNING,
