@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_codegen.contract.exchange import Operation, Rpc
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.rules.references import find_schema_names
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity
@@ -29,7 +30,7 @@ _COMMON: Final[dict[str, JsonValue]] = {
 
 
 def find_remarks(manifest: Manifest) -> Iterator[Problem]:
-    """Yield a warning for each schema that nothing uses, each error without data or that cannot be sent, and each queue whose payload or result can't exist."""
+    """Yield a warning for each schema that nothing uses, each error that a call cannot answer with, or not with its data, and each queue whose payload or result can't exist."""
     schemas = manifest.schemas or {}
     exported = (manifest.exports.schemas if manifest.exports else None) or []
     used = {name for _, name in find_schema_names(manifest, ())} | {*exported}
@@ -40,6 +41,7 @@ def find_remarks(manifest: Manifest) -> Iterator[Problem]:
                 Rule.UNUSED_SCHEMA, ("schemas", name), "no part of the contract uses this schema", hint
             )
     yield from _find_error_problems(manifest)
+    yield from _find_unanswered_errors(manifest)
     for queue, job in (manifest.jobs or {}).items():
         if job.result and _is_empty(schemas.get(job.result.schema_name)):
             what = (
@@ -75,6 +77,24 @@ def _find_error_problems(manifest: Manifest) -> Iterator[Problem]:
                 what = f'"{schema_name}" refuses the "{member}" that every "{error.error_type}" has'
                 hint = f'write "{member}": {json.dumps(demand)}'
                 yield _remark(Rule.IMPOSSIBLE_ERROR, place, what, hint)
+
+
+def _find_unanswered_errors(manifest: Manifest) -> Iterator[Problem]:
+    """Feeds, and operations without a list, answer with any error; the others with those that they list."""
+    operations = [*(manifest.operations or {}).values()]
+    calls: list[Rpc | Operation] = [*(manifest.rpc or {}).values(), *operations]
+    listed = {error.error_type for call in calls for error in call.errors or ()}
+    if manifest.feeds or any(not operation.errors for operation in operations):
+        return
+    for name, error in (manifest.errors or {}).items():
+        if not calls:
+            what, hint = "the contract has no call that could answer with it", "remove it"
+        elif error.error_type not in listed:
+            what = "no call lists this error, so that callers get an UnexpectedError in its place"
+            hint = f'add {{"type": {json.dumps(error.error_type)}}} to "errors" of the calls that raise it'
+        else:
+            continue
+        yield _remark(Rule.WITHOUT_EFFECT, ("errors", name), what, hint)
 
 
 def _is_empty(schema: JsonValue) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 from tests.support.generator import run_generator
-from tests.unit.codegen.contracts import TEXT, THING, JsonObject, contract, job, manifest, problems
+from tests.unit.codegen.contracts import TEXT, THING, JsonObject, contract, job, manifest, problems, rpc
 from trellis_codegen import naming
 from trellis_codegen.plan.remarks import find_remarks
 from trellis_codegen.problems import Severity, json_pointer
@@ -27,6 +27,10 @@ def remarks(document: JsonObject) -> list[tuple[str, str]]:
     found = [*find_remarks(manifest(document))]
     assert {problem.severity for problem in found} <= {Severity.WARNING}
     return [(json_pointer(problem.pointer), problem.what) for problem in found]
+
+
+def calling(errors: list[str]) -> JsonObject:
+    return {"rpc": {"Get": rpc("Get", errors=[{"type": error} for error in errors])}}
 
 
 def test_a_schema_that_nothing_uses_is_a_remark() -> None:
@@ -47,10 +51,29 @@ def test_an_error_that_handlers_raise_without_its_data_is_a_remark(schema: JsonV
         "Bare": {"type": "Bare"},
     }
 
-    ((place, what),) = remarks(contract(schemas={"Thing": THING, "Data": schema}, errors=errors))
+    called = calling(["Gone", "Lost", "Bare"])
+    ((place, what),) = remarks(contract(schemas={"Thing": THING, "Data": schema}, errors=errors, **called))
 
     assert place == "/errors/Gone/schema"
     assert '"Data" is not an object with "properties"' in what
+
+
+@pytest.mark.parametrize(
+    ("sections", "what"),
+    [
+        (
+            calling(["AuthError"]),
+            "no call lists this error, so that callers get an UnexpectedError in its place",
+        ),
+        ({"kind": "app"}, "the contract has no call that could answer with it"),
+        (calling(["Gone"]), None),
+        ({**calling([]), "operations": {"Run": {**rpc("Run"), "subject": "operations.v1.Run"}}}, None),
+    ],
+)
+def test_an_error_that_no_call_answers_with_is_a_remark(sections: JsonObject, what: str | None) -> None:
+    document = contract(errors={"A": {"type": "Gone"}}, exports={"schemas": ["Thing"]}, **sections)
+
+    assert remarks(document) == ([("/errors/A", what)] if what else [])
 
 
 @pytest.mark.parametrize(
@@ -73,7 +96,9 @@ def test_an_error_whose_schema_refuses_what_every_error_has_is_a_remark(
     }
     errors: JsonObject = {"Gone": {"type": "Gone", "schema": {"schema": "Data"}}}
 
-    ((place, what),) = remarks(contract(schemas={"Data": data}, errors=errors))
+    ((place, what),) = remarks(
+        contract(schemas={"Thing": TEXT, "Data": data}, errors=errors, **calling(["Gone"]))
+    )
 
     assert (place, what) == ("/errors/Gone/schema", f'"Data" refuses the "{member}" that every "Gone" has')
 

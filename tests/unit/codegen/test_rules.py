@@ -69,10 +69,6 @@ def guarded(capability: str, **sections: JsonValue) -> JsonObject:
     return contract(rpc={"Get": rpc("Get", capabilities={"call": [capability]})}, **sections)
 
 
-def erring(*listed: str, **sections: JsonValue) -> JsonObject:
-    return contract(rpc={"Get": rpc("Get", errors=[{"type": error} for error in listed])}, **sections)
-
-
 def stateful(**members: JsonValue) -> JsonObject:
     return contract(kind="app", state={"mine": {"kind": "value", "schema": THING, **members}})
 
@@ -97,8 +93,6 @@ RIGHT: JsonObject = {"displayName": "R", "description": "r"}
         contract(jobs={"a" * 64: job(), "A-b_9": job(maxDeliver=3, backoffMs=[1, 2])}),
         contract(exports={"schemas": ["Thing"]}),
         upload(maxBytes=10),
-        erring("Gone", errors={"A": {"type": "Gone"}}),
-        contract(operations={"Run": operation()}, errors={"A": {"type": "Gone"}}),
         contract(operations={"Run": operation(signals={"Stop": {"input": THING}}, cancel=True)}),
         contract(**{"$schema": "manifest.schema.json"}),
     ],
@@ -184,9 +178,7 @@ def test_an_error_has_its_place(document: JsonObject, where: str, what: str) -> 
         (contract(capabilities={"things-service.read": RIGHT}), "capabilities/things-service.read", "repeats"),
         (contract(future=None), "future", "unknown field"),
         (consumer(self=["Kept"], maxDeliver=2, backoffMs=[1, 2]), "eventConsumers/audit/backoffMs", "has 2 waits"),
-        (erring("Gone", errors={"B": {"type": "Gone"}, "A": {"type": "Gone"}}), "errors/B", 'the error "A" has the type "Gone" too'),
-        (erring("AuthError", errors={"A": {"type": "Gone"}}), "errors/A", "no call lists this error"),
-        (contract(kind="app", errors={"A": {"type": "Gone"}}), "errors/A", "no call that could answer with it"),
+        (contract(errors={"B": {"type": "Gone"}, "A": {"type": "Gone"}}), "errors/B", 'the error "A" has the type "Gone" too'),
         (upload(maxBytes=11), "operations/Run/transfer/maxBytes", 'the store "files" takes objects of at most 10 bytes'),
         (contract(uses={"required": {"a": USE}, "optional": {"a": USE}}), "uses/optional/a", '"a" is under "required" too'),
         (stateful(acceptedVersions={"v1": THING}), "state/mine/acceptedVersions/v1", '"v1" is the current version'),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from trellis_codegen.contract.defaults import STATE_VERSION
-from trellis_codegen.contract.exchange import Operation, Rpc
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.rules.references import BUILT_IN_ERRORS
 from trellis_codegen.problems import Pointer, Problem, Severity
 from trellis_codegen.rule_ids import Rule
 
@@ -21,7 +18,6 @@ def check_effects(manifest: Manifest) -> Iterator[Problem]:
     yield from _find_hidden_uses(manifest)
     yield from _find_current_versions(manifest)
     yield from _find_cancel_rights(manifest)
-    yield from _find_unanswered_errors(manifest)
     yield from _find_large_uploads(manifest)
 
 
@@ -64,24 +60,6 @@ def _find_cancel_rights(manifest: Manifest) -> Iterator[Problem]:
         if operation.capabilities and operation.capabilities.cancel and not operation.cancel:
             what = "no caller can cancel this operation, with any capability"
             yield _warn(("operations", name, "capabilities", "cancel"), what, 'write "cancel": true')
-
-
-def _find_unanswered_errors(manifest: Manifest) -> Iterator[Problem]:
-    """Feeds, and operations without a list, answer with any error; the others with those that they list."""
-    operations = [*(manifest.operations or {}).values()]
-    calls: list[Rpc | Operation] = [*(manifest.rpc or {}).values(), *operations]
-    listed = {error.error_type for call in calls for error in call.errors or ()}
-    declared = {error.error_type for error in (manifest.errors or {}).values()}
-    is_mistyped = bool(listed - declared - BUILT_IN_ERRORS)
-    if manifest.feeds or is_mistyped or any(not operation.errors for operation in operations):
-        return
-    for name, error in (manifest.errors or {}).items():
-        if not calls:
-            yield _warn(("errors", name), "the contract has no call that could answer with it", "remove it")
-        elif error.error_type not in listed:
-            what = "no call lists this error, so that callers get an UnexpectedError in its place"
-            hint = f'add {{"type": {json.dumps(error.error_type)}}} to "errors" of the calls that raise it'
-            yield _warn(("errors", name), what, hint)
 
 
 def _find_large_uploads(manifest: Manifest) -> Iterator[Problem]:
