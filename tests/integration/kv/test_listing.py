@@ -142,6 +142,21 @@ async def test_a_watch_misses_no_newest_value_through_outages(nats_server: NatsS
         await asyncio.wait_for(watching, timedelta(seconds=30).total_seconds())
 
 
+async def test_a_watch_begins_again_when_its_bucket_was_made_again(nats_server: NatsServer) -> None:
+    async with OrdersService.connect(nats_server.url) as service, aclosing(service.orders.watch()) as changes:
+        stream = f"KV_{service.runtime.binding.kv['orders'].bucket}"
+        for total in range(3):
+            await service.orders.put("a", Order(order_id="a", total=total))
+        await take(changes, 1)
+        config = (await call(service.runtime.connection, f"STREAM.INFO.{stream}"))["config"]
+        assert isinstance(config, dict)
+        await call(service.runtime.connection, f"STREAM.DELETE.{stream}")
+        await call(service.runtime.connection, f"STREAM.CREATE.{stream}", config)
+        await service.orders.put("b", Order(order_id="b"))
+
+        assert [change.key for change in await take(changes, 1)] == ["b"]
+
+
 async def test_a_watch_continues_when_its_consumer_was_removed(nats_server: NatsServer) -> None:
     """As the server does when a slow reader asks for nothing for a minute."""
     async with OrdersService.connect(nats_server.url) as service:

@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+from pydantic import JsonValue
+
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import JsonObject, api_subject
+from trellis_nats._nats.jetstream.api import api_subject
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.pull import Pull
 from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer
@@ -84,12 +87,29 @@ class _StreamFollower:
 
     async def open(self) -> None:
         """Create a consumer that begins after the last message that was read, and pull from it."""
-        self._consumer = f"follow_{new_id()}"
         self._buffer = asyncio.Queue()
-        start: JsonObject = {"deliver_policy": "last_per_subject" if self._latest else "new"}
         if self._sequence is not None:
-            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._sequence + 1}
-        info = await create_consumer(
+            await self._create_after(self._sequence)
+        elif self._latest:
+            await self._create(deliver_policy="last_per_subject")
+        else:
+            self._sequence = (await self._create(deliver_policy="new")).delivered_sequence
+        self._pull = Pull(
+            self._connection,
+            stream=self._stream,
+            consumer=self._consumer,
+            deliver=self._buffer.put_nowait,
+            on_missing=self._mark_gap,
+        )
+        self._pull.start()
+        self._pull.set_capacity(self._room)
+
+    async def _create_after(self, sequence: int) -> None:
+        await self._create(deliver_policy="by_start_sequence", opt_start_seq=sequence + 1)
+
+    async def _create(self, **start: JsonValue) -> ConsumerInfo:
+        self._consumer = f"follow_{new_id()}"
+        return await create_consumer(
             self._connection,
             self._stream,
             {
@@ -102,17 +122,6 @@ class _StreamFollower:
                 **start,
             },
         )
-        if self._sequence is None and not self._latest:
-            self._sequence = info.delivered_sequence
-        self._pull = Pull(
-            self._connection,
-            stream=self._stream,
-            consumer=self._consumer,
-            deliver=self._buffer.put_nowait,
-            on_missing=self._mark_gap,
-        )
-        self._pull.start()
-        self._pull.set_capacity(self._room)
 
     async def messages(self) -> AsyncGenerator[Delivery, None]:
         """Yield the messages; after a reconnect, continue with a new consumer."""
@@ -157,6 +166,7 @@ class _StreamFollower:
         await self._end()
         while True:
             try:
+                await self._check_position()
                 await self.open()
             except (RequestTimeout, NoResponders, NotConnected, ApiError):
                 await self._connection.wait_connected()
@@ -164,11 +174,26 @@ class _StreamFollower:
             else:
                 return
 
+    async def _check_position(self) -> None:
+        """Begin with what each subject has, if the stream was created again or rolled back: its sequences are lower then.
+
+        A replica that is behind looks the same. So this is not for readers that want each message once.
+        """
+        if not self._latest or self._sequence is None:
+            return
+        newest = (await self._create(deliver_policy="new")).delivered_sequence
+        await self._delete()
+        if newest is not None and newest < self._sequence:
+            self._sequence = None
+
     async def _end(self) -> None:
         if self._pull is not None:
             await self._pull.stop()
         if not self._connection.is_connected:
             return  # the server removes the consumer
+        await self._delete()
+
+    async def _delete(self) -> None:
         try:
             await delete_consumer(self._connection, self._stream, self._consumer)
         except TransportError:
