@@ -12,6 +12,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.plural import plural
+from trellis_nats._support.uninterrupted import run_to_end
 from trellis_nats.auth import Admission, CallersFile, Signer
 from trellis_nats.auth.session_key import key_token
 from trellis_nats.binding import Binding, merge_bindings
@@ -260,15 +261,13 @@ class Runtime:
         self.health.enter(Phase.WORKING)
 
     async def stop(self, grace: timedelta) -> None:
-        """Stop every surface, all at the same time; then release what could not be stopped."""
+        """Stop every surface, all at the same time; then release what could not be stopped.
+
+        A cancellation ends the grace period, and is raised when everything has stopped.
+        """
         self.connection.require_own_loop()
         async with self._stopping:
-            self.health.enter(Phase.STOPPING)
-            self._grace = GracePeriod(grace)
-            await asyncio.gather(*(surface.stop(self._grace) for surface in self._surfaces))
-            await asyncio.gather(*(surface.release() for surface in self._surfaces))
-            self._has_started = False
-            self.health.enter(Phase.STOPPED)
+            await run_to_end(self._stop(GracePeriod(grace)), on_cancel=self.end_grace)
 
     async def open(self) -> None:
         """Begin what surfaces do as long as there is a connection."""
@@ -279,13 +278,24 @@ class Runtime:
     async def close(self) -> None:
         """End what surfaces do as long as there is a connection, before it closes."""
         self.connection.require_own_loop()
-        await asyncio.gather(*(surface.close() for surface in self._surfaces))
-        self.health.enter(Phase.STOPPED)
+        await run_to_end(self._close())
 
     def end_grace(self) -> None:
         """End the grace period of a stop that is under way: cancel what still runs."""
         if self._grace is not None:
             self._grace.end()
+
+    async def _stop(self, grace: GracePeriod) -> None:
+        self.health.enter(Phase.STOPPING)
+        self._grace = grace
+        await asyncio.gather(*(surface.stop(grace) for surface in self._surfaces))
+        await asyncio.gather(*(surface.release() for surface in self._surfaces))
+        self._has_started = False
+        self.health.enter(Phase.STOPPED)
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(surface.close() for surface in self._surfaces))
+        self.health.enter(Phase.STOPPED)
 
     def _log_how_calls_are_checked(self) -> None:
         options, level, event = self.options, logging.INFO, LogEvent.CALLERS_CHECKED

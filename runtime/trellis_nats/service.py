@@ -175,7 +175,8 @@ class Service(Participant):
     async def stop(self, *, grace: timedelta | None = None) -> None:
         """Take no new work, let running handlers finish within the grace period, then cancel them and release their jobs.
 
-        `grace` defaults to `Options.shutdown_grace`. Stopping twice is harmless.
+        `grace` defaults to `Options.shutdown_grace`. Stopping twice is harmless. A cancellation, as by `asyncio.timeout`, ends the
+        grace period, and is raised when everything has stopped.
 
         Raises:
             ConfigurationError: `grace` is not a `timedelta`, or is negative.

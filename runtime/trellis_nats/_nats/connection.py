@@ -25,6 +25,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats._support.forked_child import count_forks, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.uninterrupted import run_to_end
 from trellis_nats.clock import describe_duration
 from trellis_nats.errors import NotConnected, PermissionDenied, RequestTimeout, WrongEventLoop
 from trellis_nats.ids import new_unguessable
@@ -122,17 +123,18 @@ class Connection:
             return
         self._closed = True
         self._keep_in_children()
+        await run_to_end(self._close())
+
+    async def _close(self) -> None:
         link = self._supervisor.link
-        try:
-            if link is not None:
-                await asyncio.wait([link.ping()], timeout=_CLOSE_FLUSH.total_seconds())
-        finally:
-            self._replies.close()
-            self._subscriptions.stop()
-            await self._supervisor.stop()
-            self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
-            self._close_callbacks.call_all()
-            self._disconnect_callbacks.call_all()
+        if link is not None:
+            await asyncio.wait([link.ping()], timeout=_CLOSE_FLUSH.total_seconds())
+        self._replies.close()
+        self._subscriptions.stop()
+        await self._supervisor.stop()
+        self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
+        self._close_callbacks.call_all()
+        self._disconnect_callbacks.call_all()
 
     def use_servers(self, url: str) -> None:
         """Use other servers from the next attempt to connect on; the link in use stays.

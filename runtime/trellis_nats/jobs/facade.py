@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.uninterrupted import run_to_end
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_duration, require_kind
@@ -47,7 +48,7 @@ class WorkerHost:
     def __init__(
         self,
         connection: Connection,
-        stop: Callable[[GracePeriod], Awaitable[None]],
+        stop: Callable[[GracePeriod], Coroutine[object, object, None]],
         shutdown_grace: timedelta,
     ) -> None:
         self._connection = connection
@@ -57,7 +58,7 @@ class WorkerHost:
     async def stop(self, *, grace: timedelta | None = None) -> None:
         """Stop fetching jobs at once, let running handlers end, and give the rest back to the queue.
 
-        Stopping twice is harmless.
+        Stopping twice is harmless. A cancellation ends the grace period, and is raised when the workers have stopped.
 
         Args:
             grace: how long handlers may take to end. Then they are cancelled, and their jobs go back to the queue
@@ -68,7 +69,8 @@ class WorkerHost:
         """
         self._connection.require_own_loop()
         require_duration("grace", grace, may_be_zero=True)
-        await self._stop(GracePeriod(self._shutdown_grace if grace is None else grace))
+        period = GracePeriod(self._shutdown_grace if grace is None else grace)
+        await run_to_end(self._stop(period), on_cancel=period.end)
 
 
 class Jobs:
@@ -217,7 +219,7 @@ class Jobs:
             await self._running.start()
             self._get_maintainer().start()
         except BaseException:
-            await self._stop_and_release(GracePeriod(timedelta(0)))
+            await run_to_end(self._stop_and_release(GracePeriod(timedelta(0))))
             raise
 
     def _log_queues_without_handlers(self) -> None:

@@ -1,9 +1,11 @@
 """Calls that are cancelled at any moment at which they wait end as cancelled, and leave nothing behind."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from trellis_nats import JobState
 from trellis_nats.testing import NatsServer
 
 from tests.support.cancelled_awaits import cancel_everywhere
@@ -49,3 +51,38 @@ async def test_no_cancellation_of_a_call_is_lost(
         assert await cancel_everywhere(lambda: call(shop), when_done=False) == []
         assert await cancel_everywhere(lambda: call(shop), when_done=True) == []
         await create_and_await(shop)
+
+
+@pytest.mark.parametrize("is_stopping", [False, True], ids=["working", "stopping"])
+async def test_a_service_that_is_cancelled_at_each_wait_gives_its_jobs_back(
+    nats_server: NatsServer, is_stopping: bool
+) -> None:
+    """As by anyio, whose scopes cancel at each wait; the grace period is of 30 s."""
+    began, stopping = asyncio.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                began.set()
+                await asyncio.sleep(3600)
+                return Receipt(total=1)
+
+            await shop.start()
+            await began.wait()
+            stopping.set()
+            await (shop.stop() if is_stopping else asyncio.sleep(3600))
+
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        serving = asyncio.create_task(serve())
+        await stopping.wait()
+        async with asyncio.timeout(10):
+            while not serving.done():
+                serving.cancel()
+                await asyncio.sleep(0)
+
+        snapshot = await ref.get()
+        assert (snapshot.state, snapshot.tries) == (JobState.RETRY, 0)
+        assert [thread.name for thread in threading.enumerate() if thread.name.endswith("heartbeat")] == []
