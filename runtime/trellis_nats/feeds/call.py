@@ -126,13 +126,10 @@ class _Opening:
         self._denied = PermissionViolation("publish to", spec.subject.lower())
         self._is_denied = False
         self._subscription = connection.subscribe(self._inbox, self.buffer.put)
-        self._removers = (
+        self._removers = [
             connection.on_close(lambda error: self.buffer.end(str(error))),
-            connection.on_disconnect(
-                lambda: self.buffer.end("the connection was lost; events may be missing")
-            ),
             connection.on_permission_error(self._on_violation),
-        )
+        ]
 
     async def send(self, data: bytes, write_headers: Callable[[], bytes], limit: timedelta) -> Message:
         """Send the call, and return the frame that answers it.
@@ -142,6 +139,8 @@ class _Opening:
         """
         due = self._connection.loop.time() + limit.total_seconds()
         await wait_ready(self._connection, due, self._spec.subject)
+        # Not earlier: a link that ended before the call was sent lost nothing of it.
+        self._removers.append(self._connection.on_disconnect(self._on_disconnect))
         self._connection.send(self._spec.subject, data, headers=write_headers(), reply=self._inbox)
         first = await self._take_first(due, limit)
         if interpret_frame(first) is Frame.NO_SERVICE:
@@ -166,6 +165,9 @@ class _Opening:
             if self._is_denied:
                 raise PermissionDenied("publish to", self._spec.subject) from None
             raise
+
+    def _on_disconnect(self) -> None:
+        self.buffer.end("the connection was lost; events may be missing")
 
     def _on_violation(self, violation: PermissionViolation) -> bool:
         if violation != self._denied:

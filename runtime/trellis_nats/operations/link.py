@@ -143,15 +143,14 @@ class OperationLink:
         frames = WatchFrames(self)
         inbox = connection.new_inbox()
         subscription = connection.subscribe(inbox, frames.put)
-        removers = (
-            connection.on_disconnect(frames.lose),
-            connection.on_publish_denied(self.spec.control_subject, frames.deny),
-        )
+        removers = [connection.on_publish_denied(self.spec.control_subject, frames.deny)]
         try:
             due = connection.loop.time() + self.timeout.total_seconds()
             subject, data = self.spec.control_subject, write_control(asked)
             write_headers = self._header_writer(span, subject, data)
             await wait_ready(connection, due, subject)
+            # Not earlier: a link that ended before the request was sent lost nothing of it.
+            removers.append(connection.on_disconnect(frames.lose))
             connection.send(subject, data, headers=write_headers(), reply=inbox)
             await frames.wait_first(due)
             yield frames

@@ -137,10 +137,7 @@ class _Receiver:
         self._changed = asyncio.Event()
         self._inbox = connection.new_inbox()
         self._subscription = connection.subscribe(self._inbox, self._put)
-        self._removers = (
-            connection.on_disconnect(lambda: self._stop(TransferError("get", "interrupted"))),
-            connection.on_publish_denied(subject, self._stop),
-        )
+        self._removers = [connection.on_publish_denied(subject, self._stop)]
 
     async def begin(self, timeout: timedelta) -> Message:
         """Ask for the object, and return the first frame."""
@@ -185,6 +182,8 @@ class _Receiver:
     async def _request(self, limit: timedelta) -> Message:
         due = self._connection.loop.time() + limit.total_seconds()
         await wait_ready(self._connection, due, self._subject)
+        # Not earlier: a link that ended before the request was sent lost nothing of it.
+        self._removers.append(self._connection.on_disconnect(self._on_disconnect))
         self._send(ACKS_HEADERS, reply=self._inbox)
         message = await self.take(limit)
         if message.status == NO_RESPONDERS:
@@ -203,6 +202,9 @@ class _Receiver:
         if self._bytes > _BYTES_MAX:
             self._stop(TransferError("get", "reader_too_slow"))
         self._changed.set()
+
+    def _on_disconnect(self) -> None:
+        self._stop(TransferError("get", "interrupted"))
 
     def _stop(self, end: TransferError | PermissionDenied) -> None:
         self._end = self._end or end
