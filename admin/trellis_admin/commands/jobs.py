@@ -102,7 +102,7 @@ async def show(
     """Show one job: its timeline, attempts with errors and logs, progress, checkpoint, lineage and trace."""
     from trellis_nats.clock import now
 
-    from trellis_admin.queries import find_jobs, find_recreated, find_wait_of, read_family
+    from trellis_admin.queries import find_jobs, find_recreated, find_silence, find_wait_of, read_family
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_event, describe_history, describe_values, history_to_wire
 
@@ -120,7 +120,10 @@ async def show(
         shown = history_to_wire(history, revealed)
         print_json("job", {"job": shown, "family": family, "recreated": recreated, "versionWait": wait})
         return
-    parts = [describe_history(history, family, now(), recreated=recreated, version_wait=wait)]
+    silent = await operator.ask(find_silence, found[0], now()) if found else None
+    parts = [
+        describe_history(history, family, now(), recreated=recreated, version_wait=wait, silent_since=silent)
+    ]
     if events:
         parts.append("\n".join(["Events", *(describe_event(event) for event in history.events)]))
     if revealed is not None:

@@ -55,6 +55,9 @@ async def list_command(
         typer.echo(
             f"{plural(len(rows), 'worker')}, {f'{late} late, ' if late else ''}{silent} silent", err=True
         )
+        left = next((row for row in rows if row.is_silent and row.running), None)
+        if left is not None:
+            typer.echo(f"next: trellis jobs list worker:{left.instance_id} state:active", err=True)
     else:
         typer.echo("no worker has sent a heartbeat within a day", err=True)
     raise typer.Exit(ExitCode.LEFT if silent else ExitCode.OK)

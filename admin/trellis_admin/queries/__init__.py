@@ -62,7 +62,13 @@ from trellis_admin.queries.rows import (
 from trellis_admin.queries.selection import Selection
 from trellis_admin.queries.status import read_status
 from trellis_admin.queries.version_waits import VersionWait, find_version_waits, find_wait_of
-from trellis_admin.queries.workers import HEARTBEAT_EVERY, LATE_AFTER, SILENT_AFTER, list_workers
+from trellis_admin.queries.workers import (
+    HEARTBEAT_EVERY,
+    LATE_AFTER,
+    SILENT_AFTER,
+    find_silence,
+    list_workers,
+)
 
 __all__ = [
     "COUNTED_MAX",
@@ -113,6 +119,7 @@ __all__ = [
     "find_jobs",
     "find_queues",
     "find_recreated",
+    "find_silence",
     "find_version_waits",
     "find_wait_of",
     "follow_history",

@@ -300,7 +300,7 @@ class WorkerRow:
     digest: str | None
     """Of its contract."""
     running: int
-    """What the process says; where it does not say, the jobs whose newest attempt it began."""
+    """What the process says; where it is silent or does not say, the jobs whose newest attempt it began."""
     slots: int
     host: str | None
     pid: int | None

@@ -12,12 +12,13 @@ from typing import Any, Final, NamedTuple
 from pydantic import JsonValue
 from trellis_nats import Maintenance
 from trellis_nats.jobs.model.event import instant
+from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.projection.codes import from_milliseconds, to_milliseconds
 from trellis_admin.queries.jobs import snapshot
-from trellis_admin.queries.rows import WorkedQueueRow, WorkerRow
+from trellis_admin.queries.rows import JobRow, WorkedQueueRow, WorkerRow
 
-__all__ = ["HEARTBEAT_EVERY", "LATE_AFTER", "SILENT_AFTER", "list_workers"]
+__all__ = ["HEARTBEAT_EVERY", "LATE_AFTER", "SILENT_AFTER", "find_silence", "list_workers"]
 
 SILENT_AFTER: Final = timedelta(seconds=75)
 """A worker sends a heartbeat every 30 s: it has missed two."""
@@ -87,6 +88,18 @@ def list_workers(
     )
 
 
+def find_silence(db: sqlite3.Connection, job: JobRow, now: datetime) -> datetime | None:
+    """Return when the worker of a running job sent its last heartbeat, if it is silent; None if it is not, or the job does not run."""
+    if job.state is not JobState.ACTIVE or job.worker is None:
+        return None
+    beats = [
+        worker.heartbeat_at
+        for worker in list_workers(db, now)
+        if worker.is_silent and worker.instance_id == job.worker
+    ]
+    return max(beats, default=None)
+
+
 def _read(row: tuple[Any, ...]) -> _Beat:
     """Return a heartbeat. Any: SQLite gives rows without types."""
     _, prefix, service, queue, at, first_at, concurrency, version, extension = row
@@ -127,19 +140,21 @@ def _describe(
     is_stopping = any(
         beat.extension.get(name) is True for beat in current for name in ("stopping", "stopped")
     )
+    is_silent = not is_stopping and now - newest.at > silent_after
     return WorkerRow(
         instance_id=instance,
         service=newest.service,
         queues=queues,
         heartbeat_at=newest.at,
         first_at=min(beat.first_at for beat in beats),
-        is_silent=not is_stopping and now - newest.at > silent_after,
+        is_silent=is_silent,
         is_late=not is_stopping and LATE_AFTER < now - newest.at <= silent_after,
         is_stopping=is_stopping,
         version=newest.version,
         digest=_text(says, "contractDigest"),
         running=sum(
-            active[instance, queue.prefix] if queue.running is None else queue.running for queue in queues
+            active[instance, queue.prefix] if is_silent or queue.running is None else queue.running
+            for queue in queues
         ),
         slots=sum(queue.concurrency for queue in queues),
         host=_text(says, "host"),

@@ -151,9 +151,9 @@ def _up(row: WorkerRow, now: datetime) -> timedelta | None:
 
 
 def _describe_load(row: WorkerRow, now: datetime) -> str:
-    """Return how much a process runs, with the age of the number where a newer one should be there."""
+    """Return how much a process runs, with the age of the number where a newer one should be there; what a silent one left."""
     if row.is_silent or row.has_stopped:
-        return "-"
+        return f"{row.running} left" if row.is_silent and row.running else "-"
     age = f", {show_age(row.heartbeat_at, now)}" if now - row.heartbeat_at > HEARTBEAT_EVERY else ""
     return f"{row.running} of {row.slots}{age}"
 

@@ -55,6 +55,7 @@ def describe_history(
     *,
     recreated: str | None = None,
     version_wait: VersionWait | None = None,
+    silent_since: datetime | None = None,
 ) -> str:
     """Return everything about a job but its payload.
 
@@ -64,6 +65,7 @@ def describe_history(
         now: for ages.
         recreated: the job that was created again instead of it, if it is stale.
         version_wait: why no worker begins it, if it waits for another version.
+        silent_since: when its worker sent its last heartbeat, if it runs and its worker is silent.
     """
     parts = ["\n".join(_facts(history, now))]
     lanes = _timeline(history, now)
@@ -78,25 +80,41 @@ def describe_history(
         parts.append("\n".join(["Operators", *steps]))
     if family is not None and any(member.children for member in family.roots):
         parts.append("\n".join(["Lineage", *_family(family.roots, history.id, "  ")]))
+    advice = _advise(history, now, recreated, version_wait, silent_since)
+    if advice:
+        parts.append(advice)
+    return "\n\n".join(parts)
+
+
+def _advise(
+    history: JobHistory,
+    now: datetime,
+    recreated: str | None,
+    version_wait: VersionWait | None,
+    silent_since: datetime | None,
+) -> str | None:
+    """Return what an operator can do next, and why the job does not go on."""
     match history.state:
         case JobState.DEAD:
-            parts.append(f"next: trellis dead replay {history.id}, or trellis dead dismiss {history.id}")
+            return f"next: trellis dead replay {history.id}, or trellis dead dismiss {history.id}"
         case JobState.FAILED:
-            parts.append(f"next: trellis jobs retry {history.id}")
+            return f"next: trellis jobs retry {history.id}"
         case JobState.STALE if recreated is not None:
-            parts.append(f"created again as {recreated}")
+            return f"created again as {recreated}"
         case JobState.STALE:
-            parts.append(
-                f"next: if its work is still wanted, trellis jobs recreate {history.id} --contract PACKAGE"
-            )
+            return f"next: if its work is still wanted, trellis jobs recreate {history.id} --contract PACKAGE"
         case _ if version_wait is not None:
-            parts.append(
+            return (
                 f"it is due, and the workers that are free cannot read it: contract version {version_wait.digest} wrote it, and they have "
                 f"{', '.join(version_wait.live)}\nnext: run a process of that version, or one with an upcaster; else it fails when `version_patience` ends"
             )
+        case _ if silent_since is not None:
+            return (
+                f"its worker sent its last heartbeat {show_age(silent_since, now)}: it was killed, lost the network, or is frozen. The job "
+                "runs again within twice the ack wait where another worker is alive\nnext: trellis workers, and start one if none is alive"
+            )
         case _:
-            pass
-    return "\n\n".join(parts)
+            return None
 
 
 def _facts(history: JobHistory, now: datetime) -> Iterator[str]:

@@ -237,6 +237,14 @@ def test_a_job_that_no_free_worker_can_read_says_so() -> None:
     assert "contract version old wrote it, and they have new\nnext: run a process of that version" in text
 
 
+def test_a_running_job_of_a_silent_worker_says_so() -> None:
+    running = replace(HISTORY, state=JobState.ACTIVE)
+    text = describe_history(running, None, NOW, silent_since=NOW - timedelta(minutes=2))
+
+    assert "its worker sent its last heartbeat 2 m ago: it was killed, lost the network, or is frozen" in text
+    assert "next:" not in describe_history(running, None, NOW)
+
+
 def test_the_events_of_a_job() -> None:
     check_text("jobs-watch", "\n".join(describe_event(event) for event in HISTORY.events))
 

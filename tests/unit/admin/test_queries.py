@@ -29,6 +29,7 @@ from trellis_admin.queries import (
     count_jobs,
     count_states,
     find_jobs,
+    find_silence,
     list_error_groups,
     list_jobs,
     list_keys,
@@ -371,6 +372,27 @@ def test_a_process_that_stops_is_not_silent_and_has_no_slots(
     assert not alive.is_stopping
     assert read_overview(db, timedelta(hours=1), from_milliseconds(START + 60_000)).slots == 4
     assert [worker.instance_id for worker in list_workers(db, NOW)] == ["w1"]
+
+
+def test_a_silent_worker_has_the_jobs_that_it_left_though_its_last_heartbeat_knew_none(
+    written: Callable[[list[Incoming]], sqlite3.Connection],
+) -> None:
+    db = written(
+        [
+            heartbeat(1, "w1", running=0),
+            job_event(2, "A", EventType.CREATED),
+            job_event(3, "A", EventType.STARTED, {"worker": {"instanceId": "w1"}}),
+        ]
+    )
+
+    (soon,) = list_workers(db, from_milliseconds(START + 10_000))
+    (silent,) = list_workers(db, NOW)
+    assert (soon.is_silent, soon.running) == (False, 0)
+    assert (silent.is_silent, silent.running) == (True, 1)
+    assert AttentionKind.SILENT in {item.kind for item in attention(db, NOW)}
+    (job,) = find_jobs(db, "A")
+    assert find_silence(db, job, from_milliseconds(START + 10_000)) is None
+    assert find_silence(db, job, NOW) == silent.heartbeat_at
 
 
 @pytest.mark.parametrize(("age", "late", "silent"), [(40, 0, 0), (50, 1, 0), (80, 0, 1)])

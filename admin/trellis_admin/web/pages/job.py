@@ -28,6 +28,7 @@ from trellis_admin.queries import (
     LogLine,
     find_jobs,
     find_recreated,
+    find_silence,
     list_error_groups,
     read_family,
 )
@@ -219,11 +220,13 @@ async def _show(
         raise _missing(request, row.id) from None
     family = await console.query(read_family, row)
     recreated = await console.query(find_recreated, row)
+    silent_since = await console.query(find_silence, row, datetime.now(UTC))
     same = await _find_same(request, row)
     values = {
         "job": job,
         "view": _make_view(request, job, row, family, same, recreated),
         "payload_size": job.payload_size,
+        "silent_since": silent_since,
         "revealed": revealed,
         "stack": stack,
     }
