@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from orders_participant import GetOrderRequest, GetOrderResponse, OrdersService
-from trellis_nats import JobFailed, JobRetry, Options, RpcContext
+from trellis_nats import JobFailed, JobRetry, JobState, Options, RpcContext
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -254,7 +254,7 @@ async def test_a_service_without_any_handler_says_once_that_it_works_nothing(nat
 
 
 async def test_a_queue_says_once_that_it_is_consumed_and_that_it_has_stopped(nats_server: NatsServer) -> None:
-    """It has a second consumer, of jobs that waited."""
+    """It has a second consumer, of jobs that waited, and a reader of a job's events has one, too."""
     with LogSignals() as signals:
         async with Shop.connect(nats_server.url) as shop:
 
@@ -263,6 +263,8 @@ async def test_a_queue_says_once_that_it_is_consumed_and_that_it_has_stopped(nat
                 return Receipt(total=1)
 
             await shop.start()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            assert [event.state async for event in ref.events()][-1] is JobState.COMPLETED
 
     for event in (LogEvent.CONSUMER_READY, LogEvent.CONSUMER_STOPPED):
         assert [record.levelno >= logging.INFO for record in signals.of(event)].count(True) == 1

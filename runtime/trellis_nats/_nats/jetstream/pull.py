@@ -75,7 +75,7 @@ class Pull:
         on_state: Callable[[PullState], None] | None = None,
         accept: Callable[[ConsumerInfo], str | None] | None = None,
         on_missing: Callable[[], None] | None = None,
-        is_second: bool = False,
+        is_quiet: bool = False,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -92,7 +92,7 @@ class Pull:
                 used any longer, and keeps the engine from pulling.
             on_missing: called when the consumer does not exist any longer. The engine then stops pulling; without it, it
                 waits until the consumer exists again.
-            is_second: whether it accompanies another engine, whose log lines say when both start and stop.
+            is_quiet: whether its start and stop are logged at DEBUG only: it accompanies another engine, or serves one reader.
         """
         self.state = PullState(consuming=False, reason="not started")
         self._connection = connection
@@ -104,7 +104,7 @@ class Pull:
         self._on_state = on_state
         self._accept = accept
         self._on_missing = on_missing
-        self._normal_level = logging.DEBUG if is_second else logging.INFO
+        self._normal_level = logging.DEBUG if is_quiet else logging.INFO
         self._free = 0
         self._requests: PullRequests | None = None
         self._stopped = False

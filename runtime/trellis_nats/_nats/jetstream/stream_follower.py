@@ -100,6 +100,7 @@ class _StreamFollower:
             consumer=self._consumer,
             deliver=self._buffer.put_nowait,
             on_missing=self._mark_gap,
+            is_quiet=True,
         )
         self._pull.start()
         self._pull.set_capacity(self._room)

@@ -98,7 +98,7 @@ class DuePull:
             deliver=self._take,
             on_state=self._on_state,
             accept=self._accept,
-            is_second=True,
+            is_quiet=True,
         )
         self._pull.start()
         self._request()
