@@ -134,7 +134,8 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
 
         The service follows the job, also after a restart: the handler is not run again. A result completes the
         operation, a cancelled job cancels it, and any other end fails it with an `UnexpectedError`, whose id is in the log.
-        Cancelling the operation does not cancel the job.
+        Cancelling the operation does not cancel the job: a job that reports with `service.operations.….ref(id).progress(…)` gets
+        `OperationAlreadyTerminal` then, and may raise `JobCancelled`.
 
         Raises:
             OperationCancelled: the operation was cancelled.

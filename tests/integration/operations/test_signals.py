@@ -11,6 +11,7 @@ from trellis_nats import (
     ActiveJob,
     ActiveOperation,
     Deferred,
+    JobCancelled,
     JobFailed,
     JobQueue,
     Jobs,
@@ -232,6 +233,50 @@ async def test_an_operation_ends_as_the_job_that_it_is_attached_to(nats_server: 
         assert await run.result() == DONE
         with pytest.raises(UnexpectedError):
             await failing.result()
+
+
+async def test_a_job_reports_to_the_operation_that_follows_it_and_learns_of_its_cancellation(
+    nats_server: NatsServer,
+) -> None:
+    may_report, cancelled = asyncio.Event(), asyncio.Event()
+    async with (
+        PackingService.connect(nats_server.url) as service,
+        ProcessClient.connect(nats_server.url) as client,
+    ):
+
+        @service.jobs.pack.handle
+        async def pack(job: ActiveJob[ProcessInput, ProcessOutput]) -> ProcessOutput:
+            operation = service.process.ref(job.payload.order_id)
+            await operation.progress(ProcessProgress(step=1))
+            await may_report.wait()
+            try:
+                await operation.progress(ProcessProgress(step=2))
+            except OperationAlreadyTerminal:
+                cancelled.set()
+                raise JobCancelled from None
+            return DONE
+
+        @service.process.handle
+        async def process(
+            operation: ActiveOperation[
+                ProcessInput, ProcessProgress, ProcessOutput, ApproveSignal | HurrySignal
+            ],
+        ) -> Deferred:
+            return await operation.attach(
+                await service.jobs.pack.create(ProcessInput(order_id=operation.id), idempotency_key="one")
+            )
+
+        await service.start()
+        run = await client.process.start(REQUEST)
+        async for update in run.watch():
+            if update.snapshot.progress == ProcessProgress(step=1):
+                await run.cancel()
+                break
+        may_report.set()
+
+        await asyncio.wait_for(cancelled.wait(), 10)
+        with pytest.raises(OperationCancelled):
+            await run.result()
 
 
 async def test_a_process_does_not_wait_for_the_job_of_an_operation_that_is_cancelled(
