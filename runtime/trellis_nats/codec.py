@@ -72,7 +72,7 @@ class Codec(Generic[T]):
             # The validator reads NaN and the infinities where it looks at nothing, as in members that a model ignores.
             if may_contain_nan(data):
                 decode_json(data)
-            value: T = self._adapter.validator.validate_json(data, strict=True)
+            value: T = self._adapter.validator.validate_json(data, strict=True, by_name=False)
         except ValidationError as error:
             issues = list_issues(error)
         except ValueError as error:
@@ -108,7 +108,7 @@ class Codec(Generic[T]):
         try:
             text = adapter.serializer.to_json(value, by_alias=True, exclude_unset=True, warnings=False)
             if text.find(b"null") < 0 and not may_contain_nan(text):
-                adapter.validator.validate_json(text, strict=True)
+                adapter.validator.validate_json(text, strict=True, by_name=False)
                 return text
         except Exception:  # noqa: BLE001 - `write` raises an error whose text does not have the invalid value
             text = b""
@@ -128,7 +128,7 @@ class Codec(Generic[T]):
             # The text is validated, as its reader will: `model_construct` validates nothing, a float may be NaN, and a
             # value does not show whether a member is absent or None.
             text = encode_json(written)
-            adapter.validator.validate_json(text, strict=True)
+            adapter.validator.validate_json(text, strict=True, by_name=False)
             return JsonText(written, text)
         except ValidationError as error:
             issues = list_issues(error)

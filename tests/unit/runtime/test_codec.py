@@ -57,6 +57,15 @@ def test_what_was_never_set_stays_absent_and_names_are_those_of_the_wire() -> No
     assert BASKET.to_json(basket) == {"items": [{"theNumber": 1}]}
 
 
+def test_a_member_under_its_python_name_is_not_a_member_of_the_wire() -> None:
+    """An object is made with either name, but JSON has the names of the schema alone."""
+    unlike: Any = {"items": [{"number": 1}]}
+
+    for read in (BASKET.to_json, BASKET.encode, BASKET.from_json):
+        with pytest.raises(InvalidPayload, match="#/items/0/theNumber: Field required"):
+            read(unlike)
+
+
 def test_a_copy_with_a_wrong_value_is_not_sent() -> None:
     item = Item(number=1)
     basket = Basket(items=[item]).model_copy(update={"items": [item.model_copy(update={"number": "secret"})]})

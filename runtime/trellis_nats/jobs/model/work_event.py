@@ -52,7 +52,7 @@ class WorkEventReader(Generic[PayloadT]):
         """Read an event that the contract with this digest wrote; None when the bytes are not one."""
         if not self._payloads.always_upcasts(digest) and not _may_overflow(data):
             try:
-                event = self._event.__pydantic_validator__.validate_json(data, strict=True)
+                event = self._event.__pydantic_validator__.validate_json(data, strict=True, by_name=False)
             except Exception:  # noqa: BLE001, S110 - a payload's own validator may raise anything; it is read again below
                 pass
             else:
