@@ -10,10 +10,13 @@ from typing import Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats.binding import Binding
+from trellis_nats.errors import InvalidPayload, RpcError, TransferError, TransportError
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
 from trellis_nats.operations import TransferProgress
 from trellis_nats.operations.call import BaseOperationCall, CallSurface
+from trellis_nats.operations.frames import ControlRequest
+from trellis_nats.operations.snapshot import OperationSnapshot
 from trellis_nats.stores.source import ObjectSource
 from trellis_nats.transfers.grant import TRANSFER_GRANT
 from trellis_nats.transfers.grants import upload_grants
@@ -63,12 +66,14 @@ class UploadCall(BaseOperationCall[RunT], Generic[InputT, RunT]):
                 long each chunk waits for its answer.
 
         Raises:
+            DeclaredError: the handler raised one of the errors of its contract before the upload ended.
             TransferError: the upload failed; `reason` says why: `max_bytes_exceeded`, `session_closed` (the operation
-                has ended, or the process that received the upload), `expired`, `busy`, `store_failed`.
+                has ended in another way, or the process that received the upload), `expired`, `busy`, `store_failed`.
             InvalidPayload: the request does not match its schema, and nothing was sent; or an answer is malformed.
             ValidationError: the service rejects the request.
             AuthError: the caller may not do this.
-            UnexpectedError: the service could not accept it; its log has the details under the error's id.
+            UnexpectedError: the service could not accept it, or the handler failed before the upload ended; the service's
+                log has the details under the error's id.
             RpcError: the service refuses for another reason.
             NoResponders: no process serves the operation.
             RequestTimeout: no answer came in time.
@@ -78,12 +83,26 @@ class UploadCall(BaseOperationCall[RunT], Generic[InputT, RunT]):
         require_timedelta("timeout", timeout)
         accepted = await self._link.start(request, timeout)
         grant = TRANSFER_GRANT.from_json(accepted.transfer)
-        await send_upload(
-            self._link.connection,
-            grant,
-            upload,
-            timeout=self._link.timeout,
-            on_progress=on_progress,
-            signer=self._link.signer,
-        )
+        try:
+            await send_upload(
+                self._link.connection,
+                grant,
+                upload,
+                timeout=self._link.timeout,
+                on_progress=on_progress,
+                signer=self._link.signer,
+            )
+        except TransferError as error:
+            failure = (
+                await self._find_failure(accepted.snapshot.id) if error.reason == "session_closed" else None
+            )
+            raise failure or error from None
         return self._run(self._link, accepted.snapshot.id)
+
+    async def _find_failure(self, operation_id: str) -> RpcError | None:
+        """Return the error that an operation failed with while its upload was sent; None where that cannot be found out."""
+        try:
+            found = await self._link.control_snapshot(ControlRequest(action="get", operation_id=operation_id))
+            return OperationSnapshot[object, object](found.snapshot, self._link.codecs).error
+        except (RpcError, InvalidPayload, TransportError):
+            return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from trellis_nats import (
+    AuthError,
     OperationCancelled,
     OperationInterrupted,
     ResumePolicy,
@@ -234,6 +235,27 @@ async def test_a_handler_that_ends_first_ends_the_upload(nats_server: NatsServer
         with pytest.raises(TransferError, match="session_closed"):
             await started
         assert await service.uploads.info("o") is None
+
+
+async def test_the_error_of_a_handler_that_ends_first_reaches_the_caller(nats_server: NatsServer) -> None:
+    content = Steps(CONTENT[:262_144])
+    async with (
+        UploadService.connect(nats_server.url) as service,
+        UploadClient.connect(nats_server.url) as client,
+    ):
+
+        @service.upload.handle
+        async def refuse(operation: UploadOperation) -> UploadOutput:
+            await content.wait_sent()
+            raise AuthError("insufficient_permissions")
+
+        await service.start()
+        started = begin(client, content)
+        await content.wait_sent()
+        await eventually(lambda: service.upload.open_count == 0)
+        content.may_end.set()
+        with pytest.raises(AuthError, match="insufficient_permissions"):
+            await started
 
 
 async def test_a_handler_may_do_without_an_upload_that_failed(nats_server: NatsServer) -> None:
