@@ -44,7 +44,6 @@ _UNDO_TIMEOUT: Final = timedelta(seconds=5)
 class Created:
     """The job is stored."""
 
-    key: str
     replaced: str | None = None
     """The id of the job that it displaced."""
 
@@ -53,7 +52,6 @@ class Created:
 class AlreadyStored:
     """The job of the idempotency key was already stored; nothing was changed."""
 
-    key: str
     earlier: StoredEvent | None
     """The event that created it, where it can be read."""
 
@@ -140,7 +138,7 @@ class KeyedCreator:
         if idempotent:
             earlier = await self._event_log.newest_of(event.job_id, EventType.CREATED)
             if earlier is not None:
-                return key, AlreadyStored(key.display, earlier)
+                return key, AlreadyStored(earlier)
         keyed = _KeyedEvent(event, key)
         self._event_log.check_size(keyed)
         result = await self._reservations.admit(key, event, strict=strict)
@@ -151,9 +149,8 @@ class KeyedCreator:
                 keyed.left = self._left_line(keyed)
                 return key, await self._store(keyed, idempotent=idempotent, writer=writer)
             case Displaced(replaced):
-                if not await self._skip(key, replaced, event.job_id):
-                    return key, await self._store(keyed, idempotent=idempotent, writer=writer)
-                keyed = _KeyedEvent(event, key, replaced=replaced.job_id)
+                if await self._skip(key, replaced, event.job_id):
+                    keyed = _KeyedEvent(event, key, replaced=replaced.job_id)
                 return key, await self._store(keyed, idempotent=idempotent, writer=writer)
 
     async def create_many(
@@ -233,16 +230,15 @@ class KeyedCreator:
                 await self._undo(key, event.job_id)
             if not idempotent:
                 raise
-            return AlreadyStored(key.display, conflict.same_type)
+            return AlreadyStored(conflict.same_type)
         except WriteUnknown:
             raise  # the job may be stored; if not, the next caller that needs its entry evicts it
         except TransportError:
-            if (
-                not idempotent
-            ):  # otherwise another process may have stored the job meanwhile, and needs the entry
+            # Another call with the idempotency key may have stored the job meanwhile, which then needs the entry.
+            if not idempotent:
                 await self._undo(key, event.job_id)
             raise
-        return Created(key.display, event.replaced)
+        return Created(event.replaced)
 
     async def _skip(self, key: JobKey, replaced: QueueEntry, by: str) -> bool:
         """End a displaced job as `skipped`. Return False if it did not wait any longer: then no job was displaced.
