@@ -54,7 +54,7 @@ def _events() -> list[tuple[str, bytes]]:
     created = identity.created(
         payload, max_tries=5, deadline=None, trigger={"kind": "serviceCode"}, lineage=None, at=now()
     )
-    end = settle(Completed(encode_json({"number": 1})), tries=1, max_deliver=5, backoff=())
+    end = settle(Completed(encode_json({"number": 1})), tries=1, max_attempts=5, backoff=())
     completed = identity.settled(end, EventType.COMPLETED, result=encode_json({"number": 1}), at=now())
     return [("created", created.encode()), ("completed", completed.encode())]
 

@@ -50,14 +50,14 @@ def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
 
 def no_terminal_gate(patch: pytest.MonkeyPatch) -> None:
     """Run finished jobs again."""
-    admit = triage.admit
+    decide = triage.triage
 
     def mutated(work: Any, newest: Any, **others: Any) -> Any:
-        admitted = admit(work, newest, **others)
-        finished = isinstance(admitted, triage.Finished)
-        return triage.Start(JobState.PENDING, newest.tries + 1) if finished else admitted
+        decided = decide(work, newest, **others)
+        finished = isinstance(decided, triage.Finished)
+        return triage.Start(JobState.PENDING, newest.tries + 1) if finished else decided
 
-    _everywhere(patch, admit, mutated)
+    _everywhere(patch, decide, mutated)
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
@@ -161,17 +161,13 @@ def poison_tried_again(patch: pytest.MonkeyPatch) -> None:
 
 def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
     """Give each job a try more than it has."""
-    settle, admit = outcome.settle, triage.admit
+    for rule in (outcome.settle, triage.triage):
+        apply: Any = rule
 
-    def settled(ending: outcome.Ending, *, max_deliver: int, **others: Any) -> outcome.Settlement:
-        return settle(ending, max_deliver=max_deliver + 1, **others)
+        def mutated(*given: Any, max_attempts: int, apply: Any = apply, **others: Any) -> Any:
+            return apply(*given, max_attempts=max_attempts + 1, **others)
 
-    def admitted(work: Any, newest: Any, *, max_deliver: int, **others: Any) -> Any:
-        more = work.model_copy(update={"max_tries": (work.max_tries or max_deliver) + 1})
-        return admit(more, newest, max_deliver=max_deliver + 1, **others)
-
-    _everywhere(patch, settle, settled)
-    _everywhere(patch, admit, admitted)
+        _everywhere(patch, apply, mutated)
 
 
 def create_without_waiting(patch: pytest.MonkeyPatch) -> None:

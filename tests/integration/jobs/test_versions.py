@@ -112,7 +112,7 @@ async def test_an_ending_behind_another_one_counts_for_no_reader(server: NatsSer
         ref = await shop.jobs.pack.create(Parcel(number=1))
         snapshot = await ref.cancel("first")
         identity = JobIdentity(job_id=ref.id, service="shop", queue="pack", context=snapshot.context)
-        settlement = settle(Completed(b'{"total":1}'), tries=1, max_deliver=3, backoff=())
+        settlement = settle(Completed(b'{"total":1}'), tries=1, max_attempts=3, backoff=())
         late = identity.settled(settlement, EventType.COMPLETED, result=b'{"total":1}', at=now())
         await publish_acked(
             shop.jobs.runtime.connection, f"trellis.jobs.shop.pack.{ref.id}.completed", late.encode()

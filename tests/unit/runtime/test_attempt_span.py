@@ -28,7 +28,7 @@ def item(job_id: str) -> WorkItem:
 def attempt(spans: AttemptSpans, job_id: str, ending: Ending, tries: int = 1) -> None:
     working = item(job_id)
     with spans.start(working, tries) as span:
-        spans.settle(span, working, settle(ending, tries=tries, max_deliver=3, backoff=()))
+        spans.settle(span, working, settle(ending, tries=tries, max_attempts=3, backoff=()))
 
 
 def test_the_attempts_of_the_newest_jobs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,10 +110,10 @@ def test_whole_numbers_are_written_without_a_fraction() -> None:
 
 
 def test_the_end_of_an_attempt_carries_its_result_or_its_error() -> None:
-    completed = settle(Completed(b'{"ok":true}'), tries=1, max_deliver=5, backoff=())
-    failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
-    retry = settle(Raised("boom"), tries=1, max_deliver=5, backoff=())
-    released = settle(Released(), tries=1, max_deliver=5, backoff=())
+    completed = settle(Completed(b'{"ok":true}'), tries=1, max_attempts=5, backoff=())
+    failed = settle(Failed("declined"), tries=1, max_attempts=5, backoff=())
+    retry = settle(Raised("boom"), tries=1, max_attempts=5, backoff=())
+    released = settle(Released(), tries=1, max_attempts=5, backoff=())
 
     assert written(JOB.settled(completed, EventType.COMPLETED, result=b'{"ok":true}', at=AT)) == COMMON | {
         "eventType": "completed",
@@ -153,9 +153,9 @@ def test_what_is_read_and_written_again_is_the_same_text() -> None:
         at=AT,
     )
     started = JOB.started(previous=JobState.RETRY, tries=2, instance_id="w1", at=AT, keyed=keyed)
-    completed = settle(Completed(b"1"), tries=1, max_deliver=5, backoff=())
+    completed = settle(Completed(b"1"), tries=1, max_attempts=5, backoff=())
     ended = JOB.settled(completed, EventType.COMPLETED, result=b"1", at=AT, keyed=keyed)
-    failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
+    failed = settle(Failed("declined"), tries=1, max_attempts=5, backoff=())
     lost = JOB.settled(failed, EventType.FAILED, result=None, at=AT, keyed=keyed)
 
     for event in (created, started, ended, lost):

@@ -26,7 +26,7 @@ BACKOFF = (timedelta(seconds=5), timedelta(seconds=30))
 
 
 def settled(ending: Ending, *, tries: int = 1) -> Settlement:
-    return settle(ending, tries=tries, max_deliver=3, backoff=BACKOFF)
+    return settle(ending, tries=tries, max_attempts=3, backoff=BACKOFF)
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ def created() -> LifecycleEvent:
 
 
 def retry(tries: int) -> NewEvent:
-    settlement = settle(Raised("boom"), tries=tries, max_deliver=3, backoff=())
+    settlement = settle(Raised("boom"), tries=tries, max_attempts=3, backoff=())
     return JOB.settled(settlement, EventType.RETRY, result=None, at=AT)
 
 
 def completed(tries: int, at: datetime = AT) -> NewEvent:
-    settlement = settle(Completed(b"7"), tries=tries, max_deliver=3, backoff=())
+    settlement = settle(Completed(b"7"), tries=tries, max_attempts=3, backoff=())
     return JOB.settled(settlement, EventType.COMPLETED, result=b"7", at=at)
 
 

@@ -95,4 +95,4 @@ def test_what_a_cancellation_means(span: SpanDescription, *, is_failed: bool) ->
     ],
 )
 def test_each_ending_of_an_attempt_has_an_outcome(ending: Ending, tries: int, outcome: str) -> None:
-    assert describe_outcome(settle(ending, tries=tries, max_deliver=3, backoff=())) == outcome
+    assert describe_outcome(settle(ending, tries=tries, max_attempts=3, backoff=())) == outcome

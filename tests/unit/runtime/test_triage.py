@@ -17,8 +17,8 @@ from trellis_nats.jobs.model.triage import (
     Overdue,
     Start,
     TooEarly,
-    admit,
     time_to_retry,
+    triage,
 )
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
@@ -40,61 +40,61 @@ def event(kind: EventType, state: JobState, tries: int, **extra: object) -> Life
 
 
 def test_a_fresh_job_starts_its_first_attempt() -> None:
-    assert admit(CREATED, CREATED, max_deliver=5, at=AT) == Start(JobState.PENDING, 1)
+    assert triage(CREATED, CREATED, max_attempts=5, at=AT) == Start(JobState.PENDING, 1)
 
 
 def test_a_retry_continues_where_the_history_stands() -> None:
     newest = event(EventType.RETRY, JobState.RETRY, 1)
 
-    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.RETRY, 2)
+    assert triage(CREATED, newest, max_attempts=5, at=AT) == Start(JobState.RETRY, 2)
 
 
 def test_an_attempt_that_died_with_its_worker_counts() -> None:
     newest = event(EventType.PROGRESS, JobState.ACTIVE, 2)
 
-    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.ACTIVE, 3)
+    assert triage(CREATED, newest, max_attempts=5, at=AT) == Start(JobState.ACTIVE, 3)
 
 
 def test_a_released_attempt_runs_again_under_the_same_number() -> None:
     newest = event(EventType.RETRY, JobState.RETRY, 0)
 
-    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.RETRY, 1)
+    assert triage(CREATED, newest, max_attempts=5, at=AT) == Start(JobState.RETRY, 1)
 
 
 def test_a_job_whose_last_worker_died_is_dead() -> None:
     newest = event(EventType.STARTED, JobState.ACTIVE, 3)
 
-    admission = admit(CREATED, newest, max_deliver=5, at=AT)
+    decided = triage(CREATED, newest, max_attempts=3, at=AT)
 
-    assert admission == Exhausted(JobState.ACTIVE, 3, "every attempt failed (3 of 3): its worker died")
+    assert decided == Exhausted(JobState.ACTIVE, 3, "every attempt failed (3 of 3): its worker died")
 
 
 @pytest.mark.parametrize("ending", sorted(TERMINAL_EVENTS))
 def test_a_finished_job_never_runs_again(ending: EventType) -> None:
     newest = event(ending, JobState(ending.value), 1)
 
-    assert admit(CREATED, newest, max_deliver=5, at=AT) == Finished()
+    assert triage(CREATED, newest, max_attempts=5, at=AT) == Finished()
 
 
 def test_an_ignored_completion_does_not_end_a_job_whatever_its_state_says() -> None:
     newest = event(EventType.STALE_COMPLETION_IGNORED, JobState.STALE, 1)
 
-    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.ACTIVE, 2)
+    assert triage(CREATED, newest, max_attempts=5, at=AT) == Start(JobState.ACTIVE, 2)
 
 
 def test_a_message_older_than_an_operators_retry_is_dropped() -> None:
     retried = event(EventType.RETRIED, JobState.PENDING, 0, timestamp=timestamp(AT + timedelta(hours=1)))
 
-    assert admit(CREATED, retried, max_deliver=5, at=AT) == Finished()
-    assert admit(retried, retried, max_deliver=5, at=AT) == Start(JobState.PENDING, 1)
+    assert triage(CREATED, retried, max_attempts=5, at=AT) == Finished()
+    assert triage(retried, retried, max_attempts=5, at=AT) == Start(JobState.PENDING, 1)
 
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
 def test_a_job_past_its_deadline_expires(late: timedelta) -> None:
     work = event(EventType.CREATED, JobState.PENDING, 0, deadline=timestamp(AT))
 
-    assert admit(work, work, max_deliver=5, at=AT + late) == Overdue(JobState.PENDING, 0)
-    assert admit(work, work, max_deliver=5, at=AT - timedelta(seconds=1)) == Start(JobState.PENDING, 1)
+    assert triage(work, work, max_attempts=5, at=AT + late) == Overdue(JobState.PENDING, 0)
+    assert triage(work, work, max_attempts=5, at=AT - timedelta(seconds=1)) == Start(JobState.PENDING, 1)
 
 
 def waiting(seconds: float) -> LifecycleEvent:
@@ -108,8 +108,8 @@ def test_a_retry_waits_by_the_servers_clock_whatever_the_others_say(skew: timede
     wait = time_to_retry(waiting(60), stored_at=stored_at, server_time=stored_at + timedelta(seconds=45))
 
     assert wait == timedelta(seconds=15)
-    assert admit(CREATED, waiting(60), max_deliver=5, at=AT, retry_in=wait) == TooEarly(wait)
-    assert admit(CREATED, waiting(60), max_deliver=5, at=AT, retry_in=-wait) == Start(JobState.RETRY, 2)
+    assert triage(CREATED, waiting(60), max_attempts=5, at=AT, retry_in=wait) == TooEarly(wait)
+    assert triage(CREATED, waiting(60), max_attempts=5, at=AT, retry_in=-wait) == Start(JobState.RETRY, 2)
 
 
 def test_an_event_that_names_no_wait_waits_for_nothing() -> None:

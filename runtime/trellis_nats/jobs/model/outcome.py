@@ -118,13 +118,13 @@ def backoff_delay(backoff: Sequence[timedelta], tries: int) -> timedelta:
     return backoff[min(tries, len(backoff)) - 1] if backoff else timedelta(0)
 
 
-def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[timedelta]) -> Settlement:
+def settle(ending: Ending, *, tries: int, max_attempts: int, backoff: Sequence[timedelta]) -> Settlement:
     """Map the end of an attempt to its event and acknowledgement.
 
     Args:
         ending: how the handler ended.
         tries: the number of this attempt, counted from 1.
-        max_deliver: how many attempts the job has.
+        max_attempts: how many attempts the job has.
         backoff: the delays between attempts.
     """
     match ending:
@@ -132,7 +132,7 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             return _completed(tries)
         case Failed(error, detail):
             return _final(EventType.FAILED, tries, error, detail)
-        case Raised(error, _, detail) if tries >= max_deliver:
+        case Raised(error, _, detail) if tries >= max_attempts:
             return _final(EventType.DEAD, tries, error, detail)
         case Raised(error, after, detail):
             return Settlement(

@@ -14,15 +14,15 @@ from trellis_nats.jobs.model.event import LifecycleEvent, instant
 from trellis_nats.jobs.model.states import EventType, JobState
 
 __all__ = [
-    "Admission",
     "Exhausted",
     "Finished",
     "Overdue",
     "Start",
     "TooEarly",
-    "admit",
+    "Triage",
     "is_outdated",
     "time_to_retry",
+    "triage",
 ]
 
 _NO_WAIT: Final = timedelta(0)
@@ -65,23 +65,23 @@ class TooEarly:
     delay: timedelta
 
 
-Admission = Finished | Overdue | Exhausted | TooEarly | Start
+Triage = Finished | Overdue | Exhausted | TooEarly | Start
 
 
-def admit(
+def triage(
     work: LifecycleEvent,
     newest: LifecycleEvent,
     *,
-    max_deliver: int,
+    max_attempts: int,
     at: datetime,
     retry_in: timedelta = _NO_WAIT,
-) -> Admission:
+) -> Triage:
     """Decide about a work message.
 
     Args:
         work: the event in the message.
         newest: the newest event of the job.
-        max_deliver: how many attempts a job has whose event does not say so.
+        max_attempts: how many attempts the job has.
         at: the current time.
         retry_in: how long a job that failed still waits for its next attempt (`time_to_retry`).
     """
@@ -96,11 +96,9 @@ def admit(
     wait = retry_in if not_before is None else max(retry_in, not_before - at)
     if wait > _NO_WAIT:
         return TooEarly(wait)
-    if used >= (work.max_tries or max_deliver):
+    if used >= max_attempts:
         reason = "its worker died" if state is JobState.ACTIVE else newest.error or "it failed"
-        return Exhausted(
-            state, used, f"every attempt failed ({used} of {work.max_tries or max_deliver}): {reason}"
-        )
+        return Exhausted(state, used, f"every attempt failed ({used} of {max_attempts}): {reason}")
     return Start(state, used + 1)
 
 

@@ -23,15 +23,15 @@ from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
 from trellis_nats.jobs.model.triage import (
-    Admission,
     Exhausted,
     Finished,
     Overdue,
     Start,
     TooEarly,
-    admit,
+    Triage,
     is_outdated,
     time_to_retry,
+    triage,
 )
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.pause.intake import Intake
@@ -199,13 +199,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if newest is None:
             await reject_unknown(item.message, self._queue, item.job_id)
             return True
-        admission = self._admit(item, newest)
-        match admission:
+        decided = self._triage(item, newest)
+        match decided:
             case Start(previous):
                 if await self._is_void(item, previous):
                     await item.message.ack()
                 elif previous is not JobState.ACTIVE or not await self._takeover.runs_elsewhere(item):
-                    return admission
+                    return decided
             case Finished():
                 return await self._acknowledge_finished(item, newest)
             case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._takeover.runs_elsewhere(
@@ -227,24 +227,19 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 return await self._wait(item, newest, delay)
         return True
 
-    def _admit(self, item: WorkItem, newest: StoredEvent) -> Admission:
+    def _triage(self, item: WorkItem, newest: StoredEvent) -> Triage:
         message, clock = item.message, self._clock
         at = clock.now()
         if self._reader.is_due(message):
             at = max(at, clock.at(message.stored_at))  # the server made it due, so its clock says so
-        if newest.event.event_type != EventType.RETRY:
-            return admit(item.event, newest.event, max_deliver=self._max_deliver, at=at)
-        return admit(
-            item.event,
-            newest.event,
-            max_deliver=self._max_deliver,
-            at=at,
-            retry_in=time_to_retry(
+        retry_in = timedelta(0)
+        if newest.event.event_type == EventType.RETRY:
+            retry_in = time_to_retry(
                 newest.event,
                 stored_at=None if newest.stored_at is None else clock.at(newest.stored_at),
                 server_time=max(self._parking.server_clock.now() + clock.ahead, clock.at(message.stored_at)),
-            ),
-        )
+            )
+        return triage(item.event, newest.event, max_attempts=item.max_attempts, at=at, retry_in=retry_in)
 
     async def _wait_here(self, item: WorkItem, delay: timedelta) -> None:
         """Keep a message that was redelivered early until it is due.

@@ -65,7 +65,7 @@ async def write_ending(
     while True:
         ending = _overrule(ending, attempt)
         backoff = draw_backoff() if isinstance(ending, Raised) else ()
-        settlement = settle(ending, tries=attempt.tries, max_deliver=item.max_attempts, backoff=backoff)
+        settlement = settle(ending, tries=attempt.tries, max_attempts=item.max_attempts, backoff=backoff)
         if settlement.event is None:
             _log_ending(settlement, ending, attempt, item)
             return settlement
