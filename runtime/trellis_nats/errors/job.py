@@ -99,6 +99,9 @@ class JobRetry(JobError):
         ValueError: `after` is negative, or longer than 30 days.
     """
 
+    after: timedelta | None = None
+    """The wait; None: that of the queue's backoff. A subclass need not call this constructor."""
+
     def __init__(self, message: str = "try again", *, after: timedelta | None = None) -> None:
         require_timedelta("JobRetry(after=…)", after)
         if after is not None and after < timedelta(0):

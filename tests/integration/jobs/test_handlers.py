@@ -5,7 +5,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from trellis_nats import ConfigurationError, JobFailed, JobState
+from trellis_nats import ConfigurationError, JobFailed, JobRetry, JobState
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -143,3 +143,37 @@ async def test_a_wrapper_around_an_async_handler_is_awaited(nats_server: NatsSer
         ref = await shop.jobs.pack.create(Parcel(number=7))
 
         assert (await ref.result(timeout=SOON)).total == 7
+
+
+class Busy(JobRetry):
+    """Does not call the constructor of its base."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Unreadable(Exception):
+    """Fails in all that is asked of it."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise ValueError(name)
+
+
+@pytest.mark.parametrize("error", [Busy, Unreadable])
+async def test_an_error_class_with_mistakes_is_an_outcome_at_once(
+    nats_server: NatsServer, error: type[Exception]
+) -> None:
+    """Without one, the job would wait for its ack wait, and be called one whose worker died."""
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            if job.tries == 1:
+                raise error
+            return Receipt(total=job.tries)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        assert await ref.result(timeout=SOON) == Receipt(total=2)
+        assert [event.event async for event in ref.events() if event.event == "retry"] == ["retry"]

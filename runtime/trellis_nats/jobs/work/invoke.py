@@ -142,6 +142,18 @@ async def _call(
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
+        return _interpret(error, job, span)
+    if result is None:
+        return Completed() if value is None else Failed(_undeclared(job, value))
+    try:
+        return Completed(result.encode(value))
+    except InvalidPayload as error:
+        return Failed(str(error), describe_failure(error))
+
+
+def _interpret(error: BaseException, job: ActiveJob[PayloadT, ResultT, UpdateT], span: Span) -> Ending:
+    """Return what an error means for the attempt. Its class is the program's, and may fail in whatever is asked of it."""
+    try:
         if not is_deliberate(error):
             fields = _fields(LogEvent.HANDLER_RAISED, job)
             log_exception(
@@ -149,12 +161,8 @@ async def _call(
             )
             span.record(error)
         return raised_ending(error)
-    if result is None:
-        return Completed() if value is None else Failed(_undeclared(job, value))
-    try:
-        return Completed(result.encode(value))
-    except InvalidPayload as error:
-        return Failed(str(error), describe_failure(error))
+    except Exception as failure:  # noqa: BLE001 - likewise
+        return Raised(f"the handler raised an error that cannot be read: {type(failure).__name__}")
 
 
 def _undeclared(job: ActiveJob[PayloadT, ResultT, UpdateT], value: object) -> str:
