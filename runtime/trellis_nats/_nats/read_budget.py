@@ -31,6 +31,8 @@ class AnswerSize(Enum):
     """It has no payload or result. It does not wait behind large ones."""
     LARGE = auto()
     """As large as a message may be."""
+    PAGE = auto()
+    """Messages that follow each other, of about a mebibyte together."""
 
 
 class ReadBudget:

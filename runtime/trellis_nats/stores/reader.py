@@ -14,6 +14,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.object_names import chunk_subject, object_stream
 from trellis_nats._nats.jetstream.stream_pages import Page, StreamPages
 from trellis_nats._nats.outages import through_outages
+from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats.errors import NoResponders, NotConnected, ObjectDamaged, ObjectReplaced, RequestTimeout
 from trellis_nats.stores.meta import ObjectMeta
 
@@ -104,16 +105,22 @@ class ObjectReader:
         return asyncio.create_task(self._read_page(size), name=f"read {self._filter}")
 
     async def _read_page(self, size: int) -> list[bytes]:
-        """Read at least one chunk, through outages."""
+        """Read at least one chunk, through outages. Of all readers, only so many have their turn as the connection can take."""
+        budget = self._connection.reads[AnswerSize.PAGE]
+        reserved = await budget.acquire(self._connection.max_payload)
         try:
             async with asyncio.timeout(_PATIENCE.total_seconds()):
                 while True:
                     page = await self._try_page(size)
                     if page.messages:
-                        return [message.data for message in page.messages]
+                        chunks = [message.data for message in page.messages]
+                        budget.note(sum(map(len, chunks)))
+                        return chunks
                     await self._check_missing()
         except TimeoutError:
             raise RequestTimeout(f'no chunk of "{self._meta.info.key}" came within {_PATIENCE}') from None
+        finally:
+            budget.release(reserved)
 
     async def _try_page(self, size: int) -> Page:
         while True:

@@ -54,6 +54,18 @@ async def test_a_read_continues_after_each_lost_connection(
     assert b"".join(read) == CONTENT
 
 
+async def test_many_readers_do_not_cut_the_connection() -> None:
+    lost: list[str] = []
+    with NatsServer(config="max_pending: 8MB") as server:
+        async with FilesService.connect(server.url) as service:
+            await service.files.put("o", CONTENT[:3_000_000])
+            service.runtime.connection.on_disconnect(lambda: lost.append("lost"))
+            found = [await service.files.get("o") for _ in range(20)]
+            contents = await asyncio.gather(*(stored.read() for stored in found if stored is not None))
+
+            assert (len(contents), set(map(len, contents)), lost) == (20, {3_000_000}, [])
+
+
 async def test_a_read_continues_when_its_consumer_was_removed(service: FilesService) -> None:
     """As the server does when a reader asks for nothing for a minute."""
     await service.files.put("o", CONTENT)
