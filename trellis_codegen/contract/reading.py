@@ -139,7 +139,7 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
     match details["type"]:
         case "missing":
             what = f'missing field "{pointer[-1]}"'
-            hint = _suggest_schema(details["input"]) or _suggest_subject(pointer)
+            hint = _suggest_schema(pointer, details["input"]) or _suggest_subject(pointer)
             return Problem(pointer=pointer[:-1], rule=Rule.MISSING_FIELD, what=what, hint=hint)
         case "literal_error":
             wanted = str(context["expected"]).replace("'", '"')
@@ -168,9 +168,10 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
                 pointer=pointer,
                 rule=Rule.WRONG_VALUE,
                 what=f"{_shown(given)} does not match {context['pattern']}",
+                hint=f'write "v{given}"' if pointer[-1] == "version" and str(given).isdecimal() else None,
             )
         case kind if kind in _KINDS:
-            hint = _suggest_reference(context.get("class_name"), given)
+            hint = _suggest_reference(context.get("class_name"), given) or _suggest_list(kind, pointer, given)
             return Problem(
                 pointer=pointer,
                 rule=Rule.WRONG_TYPE,
@@ -185,12 +186,14 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
             )
 
 
-def _suggest_schema(given: object) -> str | None:
-    """Return what to write for a `$ref` where the format has the name of a schema."""
+def _suggest_schema(pointer: Pointer, given: JsonValue) -> str | None:
+    """Return what to write for a `$ref`, or for a schema, where the format has the name of a schema."""
     match given:
         case {"$ref": str(reference)}:
             name = reference.rpartition("/")[2] or "…"
             return f'name an entry of "schemas": {{"schema": "{name}"}}'
+        case {"type": _} | {"properties": _} if pointer[-1] == "schema":
+            return 'declare it under "schemas", and name it here: {"schema": "…"}'
         case _:
             return None
 
@@ -208,6 +211,21 @@ def _suggest_reference(class_name: object, given: object) -> str | None:
     """Return what to write for the bare name of a schema or of an error."""
     member = {SchemaRef.__name__: "schema", ErrorRef.__name__: "type"}.get(str(class_name))
     return f'write {{"{member}": "{given}"}}' if member and isinstance(given, str) else None
+
+
+def _suggest_list(kind: str, pointer: Pointer, given: JsonValue) -> str | None:
+    """Return what to write for an element in place of a list, and for a list in place of an object that has it alone."""
+    if kind == "list_type" and isinstance(given, str):
+        return f"write [{_shown(given)}]"
+    members = _members_at(pointer)
+    if (
+        kind == "model_type"
+        and isinstance(given, list)
+        and len(members) == 1
+        and _is_list((*pointer, members[0]))
+    ):
+        return f'write {{"{members[0]}": […]}}'
+    return None
 
 
 def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[list[Problem], set[Pointer]]:
@@ -233,7 +251,9 @@ def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[lis
 
 def _unknown_field(pointer: Pointer, severity: Severity) -> Problem:
     name, members = str(pointer[-1]), _members_at(pointer[:-1])
-    hint = suggest_own_word(name, members) or did_you_mean(name, members)
+    parent = next((each for each in members if name in _members_at((*pointer[:-1], each))), None)
+    hint = f'write it inside "{parent}"' if parent else did_you_mean(name, members)
+    hint = suggest_own_word(name, members) or hint
     return Problem(
         pointer=pointer,
         rule=Rule.UNKNOWN_FIELD,
@@ -260,6 +280,17 @@ def _nulls(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
 
 def _members_at(pointer: Pointer) -> list[str]:
     """Return the members that the format has at a place."""
+    annotation = _annotation_at(pointer)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [field.alias for field in annotation.model_fields.values() if field.alias]
+    return []
+
+
+def _is_list(pointer: Pointer) -> bool:
+    return get_origin(_annotation_at(pointer)) is list
+
+
+def _annotation_at(pointer: Pointer) -> object:
     annotation: object = Manifest
     for step in pointer:
         annotation = _bare(annotation)
@@ -268,10 +299,7 @@ def _members_at(pointer: Pointer) -> list[str]:
             annotation = fields.get(str(step))
         else:
             annotation = next(reversed(get_args(annotation)), None)
-    annotation = _bare(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [field.alias for field in annotation.model_fields.values() if field.alias]
-    return []
+    return _bare(annotation)
 
 
 def _bare(annotation: object) -> object:

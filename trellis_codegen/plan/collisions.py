@@ -55,5 +55,7 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
 
 def _named(claim: Claim, other: Claim) -> str:
     """Name a claimant; with its section if the two are in different sections."""
+    if claim.pointer == ("id",):
+        return "the id of the contract"
     section = "" if claim.pointer[:-1] == other.pointer[:-1] else f"{'/'.join(map(str, claim.pointer[:-1]))} "
     return f'{section}"{claim.pointer[-1]}"'

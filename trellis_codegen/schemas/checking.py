@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from trellis_codegen.contract.hints import hint_at_names
 from trellis_codegen.contract.pointers import canonical_reference, resolve, split_reference
 from trellis_codegen.naming import field
-from trellis_codegen.problems import Pointer, Problem
+from trellis_codegen.problems import Pointer, Problem, closest
 from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.patterns import PatternRefused, translate_pattern
 from trellis_codegen.schemas.wellformed import check_values
@@ -133,14 +133,17 @@ def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Ite
             pointer=(*pointer, "$ref"),
             rule=Rule.INVALID_REFERENCE,
             what=f'the reference "{reference}" does not exist in this schema',
-            hint=_suggest_embedding(reference),
+            hint=_suggest_definition(reference, root),
         )
 
 
-def _suggest_embedding(reference: str) -> str | None:
+def _suggest_definition(reference: str, root: JsonValue) -> str | None:
     section, _, name = reference.removeprefix("#/").partition("/")
-    if section != "schemas" or not name:
+    if section not in ("$defs", "definitions", "schemas") or not name:
         return None
+    definitions = root.get(section) if isinstance(root, dict) else None
+    if isinstance(definitions, dict) and (close := closest(name, definitions)):
+        return f'did you mean "#/{section}/{close}"?'
     return (
         f'a schema can refer only to its own parts, not to other schemas of the contract: copy "{name}" into its "$defs" '
         f'and write "#/$defs/{name}"; equal objects become one class'

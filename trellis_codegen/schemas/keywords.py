@@ -9,6 +9,7 @@ __all__ = [
     "KEYWORDS_OF",
     "MERGEABLE",
     "STRUCTURAL",
+    "UNENFORCED",
     "is_steering",
 ]
 
@@ -70,6 +71,31 @@ DESCRIPTIVE = frozenset(
 )
 """Keywords that do not constrain values. `description` becomes a docstring; `default` of a plain value becomes the field's.
 `writeOnly` and `x-sensitive` say that a value is redacted in exported samples (`trellis audit export`)."""
+
+UNENFORCED = frozenset(
+    [
+        "contains",
+        "contentEncoding",
+        "contentMediaType",
+        "contentSchema",
+        "dependencies",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "if",
+        "maxContains",
+        "maxProperties",
+        "minContains",
+        "minProperties",
+        "not",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "uniqueItems",
+    ]
+)
+"""Keywords of JSON Schema that constrain values, and that no model checks."""
 
 ENFORCED_FORMATS = frozenset(["date", "date-time", "time", "uuid"])
 """Formats with a Python type of their own; the others describe."""

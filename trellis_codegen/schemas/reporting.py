@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.problems import Pointer, Problem, Severity, did_you_mean
 from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.checking import walk
 from trellis_codegen.schemas.enum_filter import is_allowed
@@ -20,6 +20,7 @@ from trellis_codegen.schemas.keywords import (
     ENFORCED_FORMATS,
     KEYWORDS_OF,
     STRUCTURAL,
+    UNENFORCED,
     is_steering,
 )
 
@@ -34,7 +35,12 @@ def find_unenforced(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
         if isinstance(node, dict):
             for rule, keyword, what in _find_unchecked(node):
                 yield Problem(
-                    pointer=(*place, keyword), rule=rule, what=what, on_key=True, severity=Severity.WARNING
+                    pointer=(*place, keyword),
+                    rule=rule,
+                    what=what,
+                    hint=_suggest_keyword(keyword, node),
+                    on_key=True,
+                    severity=Severity.WARNING,
                 )
 
 
@@ -55,6 +61,16 @@ def _find_unchecked(node: JsonObject) -> Iterator[tuple[Rule, str, str]]:
         yield Rule.UNENFORCED_KEYWORD, "additionalItems", '"additionalItems" is not enforced by the models'
     if "default" in node and "$ref" not in node and not is_allowed(node["default"], node):
         yield Rule.IGNORED_DEFAULT, "default", "the default does not match its own schema and is ignored"
+
+
+def _suggest_keyword(keyword: str, node: JsonObject) -> str | None:
+    """Return what to write for a keyword of OpenAPI, or for a misspelt one."""
+    known = STRUCTURAL | CONSTRAINTS | DESCRIPTIVE
+    if (keyword, node[keyword]) == ("nullable", True) and isinstance(kind := node.get("type"), str):
+        return f'write "type": ["{kind}", "null"]'
+    if keyword in known | UNENFORCED or keyword.startswith("x-"):
+        return None
+    return did_you_mean(keyword, known)
 
 
 def _kinds(node: JsonObject) -> list[JsonValue]:

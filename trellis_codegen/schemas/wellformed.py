@@ -37,7 +37,10 @@ def check_values(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
     for keyword, value in node.items():
         wanted, fits = _RULES.get(keyword, _ANYTHING)
         if not fits(value):
-            yield Problem(pointer=(*pointer, keyword), rule=Rule.INVALID_SCHEMA, what=f"must be {wanted}")
+            hint = _suggest_required(pointer) if (keyword, value) == ("required", True) else None
+            yield Problem(
+                pointer=(*pointer, keyword), rule=Rule.INVALID_SCHEMA, what=f"must be {wanted}", hint=hint
+            )
     kinds = node.get("type")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if isinstance(kind, str) and kind not in _TYPES:
@@ -48,6 +51,11 @@ def check_values(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
                 what=f'"{kind}" is not a JSON Schema type',
                 hint=hint,
             )
+
+
+def _suggest_required(pointer: Pointer) -> str:
+    """Return what to write for the `"required": true` of draft 3 and of other languages."""
+    return f'write "required": ["{pointer[-1]}"] next to "properties" of its object'
 
 
 def _is_number(value: JsonValue) -> bool:

@@ -57,7 +57,31 @@ def test_a_valid_contract_has_no_problems() -> None:
             'declare "keyConcurrency", or remove "queue"',
         ),
         (contract(jobs={"": job()}), "jobs/", "must not be empty", None),
-        (contract(rpc={"A": rpc("A", version="1")}), "rpc/A/version", "does not match ^v[0-9]+$", None),
+        (
+            contract(rpc={"A": rpc("A", version="1")}),
+            "rpc/A/version",
+            "does not match ^v[0-9]+$",
+            'write "v1"',
+        ),
+        (contract(kv={}), "kv", "unknown field", 'write it inside "resources"'),
+        (
+            contract(jobs={"a": job(maxActive=2)}),
+            "jobs/a/maxActive",
+            "unknown field",
+            'write it inside "keyConcurrency"',
+        ),
+        (
+            contract(jobs={"a": job(keyConcurrency={"key": "/id"})}),
+            "jobs/a/keyConcurrency/key",
+            "expected a list",
+            'write ["/id"]',
+        ),
+        (
+            contract(rpc={"A": rpc("A", capabilities=["admin"])}),
+            "rpc/A/capabilities",
+            "expected an object, got a list",
+            'write {"call": […]}',
+        ),
         (
             contract(rpc={"A": rpc("A", errors=[{"type": "ValidatonError"}])}),
             "rpc/A/errors/0/type",
@@ -79,6 +103,12 @@ def test_a_problem_has_its_place_and_a_hint(
 
     assert [(place(each.pointer), each.hint) for each in found] == [(where, hint)]
     assert what in found[0].what
+
+
+def test_a_schema_where_its_name_belongs_gets_a_hint() -> None:
+    missing, _ = problems(contract(jobs={"a": {"payload": {"type": "object"}}}))
+
+    assert missing.hint == 'declare it under "schemas", and name it here: {"schema": "…"}'
 
 
 def test_all_problems_are_found_at_once_in_the_order_of_the_text() -> None:

@@ -100,11 +100,42 @@ def test_what_only_a_reference_leads_to_may_not_leave_the_schema(tmp_path: Path)
     assert json_pointer(problem.pointer) == "/schemas/Thing/x-parts/a/$ref"
 
 
-def test_a_reference_to_another_schema_of_the_contract_gets_a_hint(tmp_path: Path) -> None:
-    (problem,) = refusals({"type": "array", "items": {"$ref": "#/schemas/Ticket"}}, tmp_path)
+@pytest.mark.parametrize("section", ["schemas", "$defs"])
+def test_a_reference_to_another_schema_of_the_contract_gets_a_hint(section: str, tmp_path: Path) -> None:
+    (problem,) = refusals({"type": "array", "items": {"$ref": f"#/{section}/Ticket"}}, tmp_path)
 
     assert problem.hint is not None
     assert 'copy "Ticket" into its "$defs" and write "#/$defs/Ticket"' in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("schema", "hint"),
+    [
+        ({"$ref": "#/$defs/Tiket", "$defs": {"Ticket": NUMBER}}, 'did you mean "#/$defs/Ticket"?'),
+        (
+            {"properties": {"a": {"required": True}}},
+            'write "required": ["a"] next to "properties" of its object',
+        ),
+    ],
+)
+def test_a_mistake_in_a_schema_gets_a_hint(schema: JsonValue, hint: str, tmp_path: Path) -> None:
+    assert [problem.hint for problem in refusals(schema, tmp_path)] == [hint]
+
+
+@pytest.mark.parametrize(
+    ("schema", "hint"),
+    [
+        ({"type": "string", "nullable": True}, 'write "type": ["string", "null"]'),
+        ({"type": "object", "propertise": {}}, 'did you mean "properties"?'),
+        ({"type": "object", "minProperties": 1}, None),
+    ],
+)
+def test_a_keyword_that_is_not_enforced_gets_a_hint(
+    schema: JsonValue, hint: str | None, tmp_path: Path
+) -> None:
+    _, found = generated(contract(schemas={"Thing": schema}), tmp_path)
+
+    assert [problem.hint for problem in found] == [hint]
 
 
 def test_a_key_is_looked_up_through_an_encoded_reference() -> None:

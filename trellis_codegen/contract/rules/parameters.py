@@ -90,7 +90,7 @@ def _suggest_pointer(pointer: str, schema: JsonValue, allowed: frozenset[str]) -
     known = [
         other
         for other in list_pointers(schema)
-        if (found := look_up(schema, other)) and found.kinds & allowed
+        if (found := look_up(schema, other)) and found.kinds - {"null"} <= allowed
     ]
     end = pointer[pointer.rindex("/") :]
     same_end = next((other for other in known if other.endswith(end)), None)
