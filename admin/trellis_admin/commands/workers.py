@@ -48,14 +48,17 @@ async def list_command(
     at = now()
     rows = [row for row in await operator.ask(list_workers, at) if service in {None, row.service}]
     silent, late = sum(row.is_silent for row in rows), sum(row.is_late for row in rows)
+    blocked = sum(row.is_blocked for row in rows)
     if as_json:
         print_json("workers", {"workers": rows})
     elif rows:
         print_table(tabulate_workers(rows, at))
         typer.echo(
-            f"{plural(len(rows), 'worker')}, {f'{late} late, ' if late else ''}{silent} silent", err=True
+            f"{plural(len(rows), 'worker')}, {f'{blocked} blocked, ' if blocked else ''}"
+            f"{f'{late} late, ' if late else ''}{silent} silent",
+            err=True,
         )
-        left = next((row for row in rows if row.is_silent and row.running), None)
+        left = next((row for row in rows if (row.is_silent or row.is_blocked) and row.running), None)
         if left is not None:
             typer.echo(f"next: trellis jobs list worker:{left.instance_id} state:active", err=True)
     else:

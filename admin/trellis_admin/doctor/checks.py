@@ -49,6 +49,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     queues.check_unworked,
     queues.check_version_waits,
     queues.check_workers,
+    queues.check_blocked,
     queues.check_dead,
     queues.check_stale,
     queues.check_advisories,

@@ -64,6 +64,8 @@ _LATELY: Final = timedelta(hours=1)
 _SECOND_LOOK: Final = timedelta(seconds=2)
 """After how long a work stream that is behind is looked at again. A healthy source takes milliseconds."""
 _HEARTBEATS_MAX: Final = 500
+_LAG_MAX: Final = 10**9
+"""Milliseconds: a number that is larger is not a lag."""
 _DEATHS: Final = f"{EVENTS_PREFIX}.*.*.*.{EventType.DEAD}"
 _NOT_ENABLED: Final = (10039, 10076)
 """JetStream is off for the account, or on the server."""
@@ -252,6 +254,7 @@ class _Collecting:
                         instance=tokens[2],
                         at=message.time,
                         is_stopping=_says(message.data, "stopping"),
+                        loop_lag=_read_lag(message.data),
                     )
                 )
         return found
@@ -374,3 +377,9 @@ def _parse(data: bytes) -> dict[str, JsonValue]:
 
 def _says(data: bytes, word: str) -> bool:
     return any(part.get(word) is True for part in (_parse(data), _object(_parse(data), "trellis")) if part)
+
+
+def _read_lag(data: bytes) -> timedelta:
+    body = _parse(data)
+    milliseconds = _number({**body, **_object(body, "trellis")}, "loopLagMs")
+    return timedelta(milliseconds=milliseconds) if 0 <= milliseconds < _LAG_MAX else timedelta()

@@ -96,6 +96,8 @@ class HeartbeatFacts:
     instance: str
     at: datetime
     is_stopping: bool = False
+    loop_lag: timedelta = timedelta()
+    """The longest delay of its event loop before it was sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

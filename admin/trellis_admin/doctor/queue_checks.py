@@ -14,10 +14,12 @@ from trellis_nats.provision.compare import filters_of
 
 from trellis_admin.doctor.facts import Facts, HeartbeatFacts, QueueFacts
 from trellis_admin.doctor.findings import Finding, Severity
+from trellis_admin.queries import BLOCKED_AFTER
 
 __all__ = [
     "check_advisories",
     "check_backoff",
+    "check_blocked",
     "check_consumer_filters",
     "check_contracts",
     "check_dead",
@@ -264,6 +266,24 @@ def check_workers(facts: Facts) -> Iterator[Finding]:
             f"{' …' if len(instances) > _STEPS_SHOWN else ''}. They were killed, lost the network, or are frozen",
             remedy="`trellis workers` lists them; their jobs run again within twice the ack wait where another worker is alive, unless another "
             "job of the same key was first under `stalePolicy: fail-stale`: `trellis jobs list state:stale` lists those that never run",
+        )
+
+
+def check_blocked(facts: Facts) -> Iterator[Finding]:
+    """The event loop of a worker that sends heartbeats is blocked."""
+    longest: dict[tuple[str, str], timedelta] = {}
+    for beat in facts.heartbeats:
+        if beat.loop_lag >= BLOCKED_AFTER and facts.at - beat.at <= _SILENT:
+            of = beat.service, beat.instance
+            longest[of] = max(beat.loop_lag, longest.get(of, beat.loop_lag))
+    for (service, instance), lag in sorted(longest.items()):
+        yield Finding(
+            check="event-loop-blocked",
+            severity=Severity.WARNING,
+            subject=service,
+            text=f"the event loop of {instance} was blocked for {lag.total_seconds():.0f} s: none of its jobs went on meanwhile",
+            remedy=f"`trellis jobs list worker:{instance} state:active` lists its jobs, and `trellis jobs stack ID` shows the line that "
+            "blocks: run it in a thread (`asyncio.to_thread`). If it does not end, restart the process",
         )
 
 

@@ -44,6 +44,7 @@ from trellis_admin.queries.pauses import find_held, read_pauses
 from trellis_admin.queries.queues import list_queues
 from trellis_admin.queries.recreated import NOT_RECREATED, count_stale, find_recreated
 from trellis_admin.queries.rows import (
+    BLOCKED_AFTER,
     Attention,
     AttentionKind,
     Count,
@@ -71,6 +72,7 @@ from trellis_admin.queries.workers import (
 )
 
 __all__ = [
+    "BLOCKED_AFTER",
     "COUNTED_MAX",
     "HEARTBEAT_EVERY",
     "LATE_AFTER",

@@ -27,7 +27,7 @@ def find_attention(
     db: sqlite3.Connection, now: datetime, queues: Sequence[QueueRow], workers: Sequence[WorkerRow]
 ) -> list[Attention]:
     """Return what needs an operator, the worst first, given the queues and their workers."""
-    found = [*_find_dead(db, now), *_find_silent(workers)]
+    found = [*_find_dead(db, now), *_find_in_trouble(workers)]
     for queue in queues:
         found += _find_in_queue(db, now, queue, workers)
     return sorted(found, key=lambda item: (_ORDER[item.kind], -item.number))
@@ -47,18 +47,23 @@ def _find_dead(db: sqlite3.Connection, now: datetime) -> Iterator[Attention]:
         )
 
 
-def _find_silent(workers: Sequence[WorkerRow]) -> Iterator[Attention]:
+def _find_in_trouble(workers: Sequence[WorkerRow]) -> Iterator[Attention]:
     for worker in workers:
-        if worker.is_silent and worker.running:
-            yield Attention(
-                kind=AttentionKind.SILENT,
-                service=worker.service,
-                queue=None,
-                subject=worker.instance_id,
-                fingerprint=None,
-                number=worker.running,
-                since=worker.heartbeat_at,
-            )
+        if worker.is_blocked:
+            kind, since = AttentionKind.BLOCKED, worker.heartbeat_at - (worker.loop_lag or timedelta())
+        elif worker.is_silent and worker.running:
+            kind, since = AttentionKind.SILENT, worker.heartbeat_at
+        else:
+            continue
+        yield Attention(
+            kind=kind,
+            service=worker.service,
+            queue=None,
+            subject=worker.instance_id,
+            fingerprint=None,
+            number=worker.running,
+            since=since,
+        )
 
 
 def _find_in_queue(

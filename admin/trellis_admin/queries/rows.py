@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 from trellis_nats.jobs.model.event import JobProgress
 from trellis_nats.jobs.model.states import JobState
 
 __all__ = [
+    "BLOCKED_AFTER",
     "Attention",
     "AttentionKind",
     "Count",
@@ -194,6 +195,10 @@ class QueueRow:
     """How many jobs ended."""
 
 
+BLOCKED_AFTER: Final = timedelta(seconds=30)
+"""An event loop that is so late is blocked: the leases of keys end then."""
+
+
 class AttentionKind(StrEnum):
     """Why something needs an operator. The worst comes first."""
 
@@ -203,6 +208,8 @@ class AttentionKind(StrEnum):
     """Jobs wait in a queue that no process works."""
     SILENT = "silent"
     """A worker stopped sending heartbeats without saying that it stops."""
+    BLOCKED = "blocked"
+    """The event loop of a worker is blocked: it sends heartbeats, and none of its jobs goes on."""
     PAUSED = "paused"
     """Workers report that a queue is paused."""
     OTHER_VERSION = "other-version"
@@ -309,6 +316,15 @@ class WorkerRow:
     memory_bytes: int | None
     extension: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     """Everything else that its newest heartbeat says."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether its event loop is blocked, or was a moment ago: it sends heartbeats, and none of its jobs goes on."""
+        return (
+            not (self.is_silent or self.has_stopped)
+            and self.loop_lag is not None
+            and self.loop_lag >= BLOCKED_AFTER
+        )
 
     @property
     def has_stopped(self) -> bool:

@@ -81,6 +81,7 @@ def list_workers(
         key=lambda worker: (
             worker.has_stopped,
             not worker.is_silent,
+            not worker.is_blocked,
             not worker.is_stopping,
             worker.service,
             worker.instance_id,

@@ -123,7 +123,7 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
             show_age(row.heartbeat_at, now),
             _describe_load(row, now),
             _length(_up(row, now)),
-            "-" if row.loop_lag is None else f"{row.loop_lag / timedelta(milliseconds=1):.0f} ms",
+            _describe_lag(row.loop_lag),
             "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:,.0f} MiB",
             "-" if row.host is None else f"{row.host}:{row.pid}",
             (row.digest or "-")[:8],
@@ -138,6 +138,8 @@ def _describe_worker(row: WorkerRow, *, is_paused: bool) -> str:
         return "silent"
     if row.is_stopping:
         return "stopped" if row.has_stopped else "stopping"
+    if row.is_blocked:
+        return "blocked"
     if row.is_late:
         return "late"
     return "paused" if is_paused else "alive"
@@ -148,6 +150,12 @@ def _up(row: WorkerRow, now: datetime) -> timedelta | None:
     if row.started_at is None:
         return None
     return (row.heartbeat_at if row.has_stopped else now) - row.started_at
+
+
+def _describe_lag(lag: timedelta | None) -> str:
+    if lag is None or lag >= timedelta(seconds=10):
+        return _length(lag)
+    return f"{lag / timedelta(milliseconds=1):.0f} ms"
 
 
 def _describe_load(row: WorkerRow, now: datetime) -> str:

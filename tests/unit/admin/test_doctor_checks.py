@@ -57,6 +57,19 @@ def test_a_worker_that_said_that_it_stops_is_not_silent() -> None:
     )
 
 
+def test_a_blocked_event_loop_is_named_by_its_worker() -> None:
+    blocked = replace(beat(timedelta(seconds=5)), loop_lag=timedelta(seconds=45))
+    (finding,) = [
+        one for one in examine(replace(FACTS, heartbeats=(blocked,))) if one.check == "event-loop-blocked"
+    ]
+
+    assert (finding.severity, finding.subject) == (Severity.WARNING, "shop")
+    assert finding.text == "the event loop of 01A was blocked for 45 s: none of its jobs went on meanwhile"
+    assert "trellis jobs stack" in finding.remedy
+    silent = replace(blocked, at=AT - timedelta(seconds=80))
+    assert "event-loop-blocked" not in found(replace(FACTS, heartbeats=(silent,)))
+
+
 def test_a_stream_without_a_leader_is_a_fault() -> None:
     stream = StreamFacts(config={}, is_clustered=True)
 

@@ -196,7 +196,11 @@ def test_workers() -> None:
         stopping, instance_id="orders-58d4c9-f6rw", heartbeat_at=ago(200), extension={"stopped": True}
     )
 
-    check_text("workers", to_plain(tabulate_workers([silent, stopping, row, due, late, stopped], NOW)))
+    blocked = replace(row, instance_id="orders-58d4c9-b7kd", loop_lag=timedelta(seconds=72))
+
+    check_text(
+        "workers", to_plain(tabulate_workers([silent, blocked, stopping, row, due, late, stopped], NOW))
+    )
 
 
 def test_the_audit_log() -> None:

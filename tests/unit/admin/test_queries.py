@@ -395,6 +395,19 @@ def test_a_silent_worker_has_the_jobs_that_it_left_though_its_last_heartbeat_kne
     assert find_silence(db, job, NOW) == silent.heartbeat_at
 
 
+@pytest.mark.parametrize(("lag", "is_blocked"), [(29_000, False), (45_000, True)])
+def test_a_worker_whose_event_loop_is_blocked_needs_an_operator(
+    written: Callable[[list[Incoming]], sqlite3.Connection], lag: int, *, is_blocked: bool
+) -> None:
+    db = written([heartbeat(1, "w1", running=1, loopLagMs=lag)])
+    soon = from_milliseconds(START + 2_000)
+
+    (worker,) = list_workers(db, soon)
+    assert worker.is_blocked is is_blocked
+    named = [(item.kind, item.subject, item.number) for item in attention(db, soon)]
+    assert named == ([(AttentionKind.BLOCKED, "w1", 1)] if is_blocked else [])
+
+
 @pytest.mark.parametrize(("age", "late", "silent"), [(40, 0, 0), (50, 1, 0), (80, 0, 1)])
 def test_a_worker_is_late_before_it_is_silent(
     written: Callable[[list[Incoming]], sqlite3.Connection], age: int, late: int, silent: int

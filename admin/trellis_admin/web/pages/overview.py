@@ -206,6 +206,9 @@ def _describe(request: Request, item: Attention) -> Todo:
         case AttentionKind.SILENT:
             what, address = "A worker is silent", path(request, "workers")
             return Todo("warn", "s-retry", what, f"{item.subject} · {jobs} in hand", address, item.since)
+        case AttentionKind.BLOCKED:
+            what, address = "A worker is blocked", jobs_link(request, f"worker:{item.subject} state:active")
+            return Todo("warn", "s-retry", what, f"{item.subject} · {jobs} in hand", address, item.since)
         case AttentionKind.PAUSED:
             return Todo(
                 "pause",

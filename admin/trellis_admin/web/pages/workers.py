@@ -44,9 +44,10 @@ async def show_workers(request: Request) -> Response:
     older = _find_older(workers)
     chosen = request.query_params.get("w", "all")
     silent = [worker for worker in workers if worker.is_silent]
+    blocked = [worker for worker in workers if worker.is_blocked and not worker.is_stopping]
     stopping = [worker for worker in workers if worker.is_stopping and not worker.has_stopped]
     shown = {
-        "trouble": silent + stopping,
+        "trouble": silent + blocked + stopping,
         "old": [worker for worker in workers if worker.instance_id in older],
     }.get(chosen, workers)
     if kind := request.query_params.get("format"):
@@ -67,7 +68,7 @@ async def show_workers(request: Request) -> Response:
             )
             for word, name in (
                 (f"All {len(workers)}", "all"),
-                (f"In trouble {len(silent) + len(stopping)}", "trouble"),
+                (f"In trouble {len(silent) + len(blocked) + len(stopping)}", "trouble"),
                 (f"Older contract {len(older)}", "old"),
             )
         ],
