@@ -40,7 +40,7 @@ from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 from trellis_nats.jobs.store.write_fate import WriteFate
 
-__all__ = ["EventLog", "Writable", "WriteConflict"]
+__all__ = ["REPLICA_PAUSES", "EventLog", "Writable", "WriteConflict"]
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
@@ -48,8 +48,8 @@ _TOKEN_BYTES = 12
 take longer than the write."""
 _CONTROLS_BYTES = 512
 """What the headers of a fenced write and the facts of a keyed job add to an event."""
-_KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
-"""Seconds between reads after a refusal. In a cluster, the replica that answers may receive an event a moment later."""
+REPLICA_PAUSES: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
+"""Seconds before each read of an event that is stored. In a cluster, the replica that answers may receive it a moment later."""
 
 
 _WITH_VALUE: Final = frozenset(
@@ -296,7 +296,7 @@ class EventLog:
         """
         newest: StoredEvent | None = None
         own: StoredMessage | None = None
-        for pause in _KNOWN_WITHIN:
+        for pause in REPLICA_PAUSES:
             await asyncio.sleep(pause)
             own = await self._read(self.subjects.event(event.job_id, event.event_type))
             if own is not None and own.headers.get(_MESSAGE_ID) == message_id:
@@ -314,8 +314,7 @@ class EventLog:
             MalformedJobEvent: the stored message is not a lifecycle event.
             WriteUnknown: it cannot be read.
         """
-        # In a cluster, a replica may receive it a moment later.
-        for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
+        for pause in REPLICA_PAUSES if self.is_replicated else (0.0,):
             await asyncio.sleep(pause)
             try:
                 found = await self.newest_of(event.job_id, event.event_type)

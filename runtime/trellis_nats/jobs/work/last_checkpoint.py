@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.codec import encode_json
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.event_log import REPLICA_PAUSES, EventLog
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["restore_checkpoint"]
 
 _log = logging.getLogger(__name__)
-
-_FOUND_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
-"""Seconds between reads. In a cluster, the replica that answers may receive an event a moment later."""
 
 
 async def restore_checkpoint(attempt: Attempt, item: WorkItem, event_log: EventLog) -> None:
@@ -47,13 +43,14 @@ async def restore_checkpoint(attempt: Attempt, item: WorkItem, event_log: EventL
 
 async def _find(item: WorkItem, newest: StoredEvent, event_log: EventLog) -> StoredEvent | None:
     found, expected = None, newest.event.checkpoint_at or 0
-    for pause in _FOUND_WITHIN:
+    for pause in REPLICA_PAUSES:
         await asyncio.sleep(pause)
         found = await event_log.newest_of(item.job_id, EventType.CHECKPOINT)
         if (0 if found is None else found.sequence) >= expected:
             return found
     _log.warning(
-        "job %s of queue %s: its checkpoint, message %d of the stream, is not in the stream; the attempt goes on with an older one, or none",
+        "job %s of queue %s: its checkpoint, message %d of the stream, is not in the stream; the attempt goes on with an "
+        "older one, or none",
         item.job_id,
         item.queue,
         expected,
