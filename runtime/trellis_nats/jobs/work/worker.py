@@ -56,8 +56,8 @@ _HEARTBEATS_PER_ACK_WAIT: Final = 3
 _CANCEL_STORED_WITHIN: Final = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Seconds between reads after a cancellation was received: it arrives before it is stored."""
 _CANCELLED: Final = timedelta(seconds=1)
-"""How long `stop` waits for tasks that it cancelled."""
-_SETTLING: Final = timedelta(seconds=10)
+"""How long `release` waits for tasks that it cancelled."""
+_STORING: Final = timedelta(seconds=10)
 """How long the outcomes of released jobs may take to be stored after the grace period."""
 _RELEASING: Final = timedelta(seconds=2)
 """How long the release of the last jobs may take."""
@@ -118,13 +118,13 @@ class Worker:
         self._on_task_done = self._forget_task
         self._context = copy_context()
         self._capacity = Capacity(concurrency, self._request_more)
-        self._checks: set[asyncio.Task[None]] = set()
+        self._cancellation_checks: set[asyncio.Task[None]] = set()
         self._redelivery = RedeliveryPolicy(binding.ack_wait)
         self._heartbeat = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._holds: set[Hold] = set()
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
-        self._consumer_health = self._new_check(find_write_problem)
+        self._consumer_health = self._new_consumer_health(find_write_problem)
         self._pull = self._new_pull()
         self._due = self._new_due_pull(parking)
         self._pause_watch = PauseWatch(
@@ -152,7 +152,7 @@ class Worker:
             describe_pause=self._describe_pause,
         )
 
-    def _new_check(self, find_write_problem: Callable[[], Awaitable[str | None]]) -> ConsumerHealth:
+    def _new_consumer_health(self, find_write_problem: Callable[[], Awaitable[str | None]]) -> ConsumerHealth:
         return ConsumerHealth(
             f"jobs.{self._binding.queue_type}",
             stream=self._stream,
@@ -174,6 +174,7 @@ class Worker:
 
         Raises:
             ProvisioningError: the queue's consumer does not exist, or cannot be used.
+            TransportError: NATS did not answer.
         """
         wanted = work_consumer(self._stream, self._binding)
         info = await require_consumer(self._connection, wanted, create=may_create, contract=contract)
@@ -203,7 +204,7 @@ class Worker:
         self._server_clock.observe(info.server_time)
         self._redelivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
         heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
-        if heartbeat != self._heartbeat:  # a changed ack wait applies at once, also to what is in hand
+        if heartbeat != self._heartbeat:  # a changed ack wait applies at once, also to messages that are held
             self._heartbeat = heartbeat
             for hold in self._holds:
                 self._heartbeats.change(hold, heartbeat)
@@ -220,16 +221,16 @@ class Worker:
         await grace.wait(self._running)
         self._shutdown.grace_over.set()
         self._interrupt()
-        settling = asyncio.create_task(self._settle())
-        await grace.settle((settling,), _SETTLING)
-        settling.cancel()
+        storing = asyncio.create_task(self._wait_until_done())
+        await grace.settle((storing,), _STORING)
+        storing.cancel()
 
     async def release(self) -> None:
         """Release the jobs of the handlers that still run, and end. Call it when all that can be stopped has stopped."""
         self._interrupt()
         if self._running:
             await asyncio.wait(self._running, timeout=_RELEASING.total_seconds())
-        left = [*self._running, *self._checks]
+        left = [*self._running, *self._cancellation_checks]
         for task in left:
             task.cancel()
         if left:
@@ -244,7 +245,7 @@ class Worker:
         for attempt in self._executor.attempts.values():
             attempt.interrupt()
 
-    async def _settle(self) -> None:
+    async def _wait_until_done(self) -> None:
         """Wait until every message is done, except those whose handlers outlast the stop."""
         attempts = self._executor.attempts
         while len(self._running) > sum(attempt.is_outlasting for attempt in attempts.values()):
@@ -277,13 +278,10 @@ class Worker:
             _log.error("queue %s: working a job failed unexpectedly", queue, exc_info=error, extra=fields)
 
     async def _execute(self, message: Delivery, permit: Permit, *, is_due: bool) -> None:
-        if is_due:  # by our own consumer, whatever the one of new work is like
-            redelivery, heartbeat = (
-                RedeliveryPolicy(self._due.ack_wait),
-                self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT,
-            )
-        else:
-            redelivery, heartbeat = self._redelivery, self._heartbeat
+        redelivery, heartbeat = self._redelivery, self._heartbeat
+        if is_due:  # jobs that were parked come from another consumer, with an ack wait of its own
+            redelivery = RedeliveryPolicy(self._due.ack_wait)
+            heartbeat = self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         message.hold = hold = self._heartbeats.hold(message.reply, heartbeat)
         if not is_due:
             self._holds.add(hold)
@@ -298,7 +296,7 @@ class Worker:
             await message.nak(postponed_delay(message.delivered))
         except TransportError as error:
             await self._return(message, error)
-            await self._pause()
+            await self._back_off()
         finally:
             hold.release()
             permit.release()
@@ -349,7 +347,7 @@ class Worker:
             text = "queue %s: not connected; the server redelivers job %s after its ack wait"
             _log.debug(text, queue, job_id, extra=fields)
 
-    async def _pause(self) -> None:
+    async def _back_off(self) -> None:
         """Keep the permit while the message is delayed: what NATS refuses for one job, it refuses for the next."""
         if self._connection.is_connected and not self._stopping.is_set():
             with suppress(TimeoutError):
@@ -360,8 +358,8 @@ class Worker:
         attempt = None if parsed is None else self._executor.attempts.get(parsed[0])
         if attempt is not None:
             task = asyncio.create_task(_confirm_cancellation(attempt))
-            self._checks.add(task)
-            task.add_done_callback(self._checks.discard)
+            self._cancellation_checks.add(task)
+            task.add_done_callback(self._cancellation_checks.discard)
 
 
 async def _confirm_cancellation(attempt: Attempt) -> None:
