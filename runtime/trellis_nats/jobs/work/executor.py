@@ -118,7 +118,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     async def execute(self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy) -> None:
         """Work one message until its job's outcome is stored or the message goes back to the server.
 
-        It goes back at once, without an attempt, when the job may not begin: the worker stops, or the queue is paused. The permit is released as soon as the handler has ended, so that another handler may run.
+        It goes back at once, without an attempt, when the job may not begin: the worker stops, or the queue is paused.
+        The permit is released as soon as the handler has ended, so that another handler may run.
 
         Raises:
             MalformedJobEvent: the job's newest event cannot be read; the message is still unanswered.
@@ -127,9 +128,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         work = await self._reader.read(message)
         if work is None:
             return
-        item = self._item(message, work, permit, redelivery)
+        item = self._make_item(message, work, permit, redelivery)
         del work  # what lives as long as the handler is work for the garbage collector
-        item.newest = self._assumed(item)
+        item.newest = self._assume_newest(item)
         while self._intake.is_open:
             if item.newest is None:
                 item.newest = await self._event_log.newest(item.job_id)
@@ -156,7 +157,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if self._slots is not None:
             self._slots.wake_all()
 
-    def _item(self, message: Delivery, work: Work, permit: Permit, redelivery: RedeliveryPolicy) -> WorkItem:
+    def _make_item(
+        self, message: Delivery, work: Work, permit: Permit, redelivery: RedeliveryPolicy
+    ) -> WorkItem:
         return WorkItem(
             message,
             work.event,
@@ -179,7 +182,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         except InvalidPayload as error:
             return error
 
-    def _assumed(self, item: WorkItem) -> StoredEvent | None:
+    def _assume_newest(self, item: WorkItem) -> StoredEvent | None:
         """Assume on a first delivery that the job has no newer event; if it has, the fenced write fails.
 
         That saves a read for almost every job. None where the server does not fence, or where the event's sequence is
@@ -194,7 +197,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     # --- what the job's history asks for ---------------------------------------------------------------------------
 
     async def _decide(self, item: WorkItem) -> Start | bool:
-        """Do what the job's history asks for, but for an attempt. Return False when the history has to be read again."""
+        """Do what the job's history asks for, except an attempt: return that, for the caller to run.
+
+        Return True when the message is answered, and False when the history has to be read again.
+        """
         newest = item.newest
         if newest is None:
             await reject_unknown(item.message, self._queue, item.job_id)
@@ -241,33 +247,32 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             )
         return triage(item.event, newest.event, max_attempts=item.max_attempts, at=at, retry_in=retry_in)
 
-    async def _wait_here(self, item: WorkItem, delay: timedelta) -> None:
-        """Keep a message that was redelivered early until it is due.
-
-        A redelivery more would be one of those that the consumer of another runtime counts (`max_deliver`).
-        """
-        async with self._parking.room:
-            item.permit.release()
-            await self._parking.wait_here(delay, item.job_id)
-        await self._intake.reacquire(item.permit)
-
     async def _wait(self, item: WorkItem, newest: StoredEvent, delay: timedelta) -> bool:
         """Let a job wait that may not begin yet. Return False to read the history again."""
         if delay <= _EARLY and newest.event.event_type == EventType.RETRY:
             await self._wait_here(item, delay)
             return False
         stored_at, has_begun = newest.stored_at, newest.sequence != item.sequence
-        if (
-            has_begun
-            or stored_at is None
-            or self._parking.server_clock.now() - stored_at < _STORED_AGAIN_AFTER
-        ):
+        is_old = stored_at is not None and (
+            self._parking.server_clock.now() - stored_at >= _STORED_AGAIN_AFTER
+        )
+        if has_begun or not is_old:
             await item.retry_after(delay)
             return True
         # Stream JOBS drops old events, and with them the job. The copy gets a work message of its own.
         await self._event_log.append(newest.event, after=newest.sequence, writer=item.digest)
         await item.message.ack()
         return True
+
+    async def _wait_here(self, item: WorkItem, delay: timedelta) -> None:
+        """Keep a message that was redelivered early until it is due.
+
+        To return it would use up another delivery, which the consumer of another runtime may limit (`max_deliver`).
+        """
+        async with self._parking.room:
+            item.permit.release()
+            await self._parking.wait_here(delay, item.job_id)
+        await self._intake.reacquire(item.permit)
 
     async def _is_void(self, item: WorkItem, previous: JobState) -> bool:
         """Return whether a message asks for nothing.
@@ -398,7 +403,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 item.lease.watch(attempt.lose_slot)
             with self._spans.start(item, start.tries) as span:
                 try:
-                    job = self._job(item, payload, attempt)
+                    job = self._make_job(item, payload, attempt)
                     ending = job if isinstance(job, Failed) else await self._invoke(job, item, attempt, span)
                 finally:
                     attempt.close()
@@ -417,7 +422,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._running.discard(item.job_id)
             self._liveness.release(item.job_id)
 
-    def _job(
+    def _make_job(
         self, item: WorkItem, payload: PayloadT | InvalidPayload | None, attempt: Attempt
     ) -> ActiveJob[PayloadT, ResultT, UpdateT] | Failed:
         """Return what the handler gets, or why its attempt fails without it."""
