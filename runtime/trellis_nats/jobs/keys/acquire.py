@@ -184,11 +184,6 @@ class SlotAcquirer:
             async with asyncio.timeout(pause.total_seconds()):
                 await self._stopping.wait()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether too many jobs wait in this process, so that another one should wait at the server."""
-        return self._queues.waiting.value >= _WAITING_MAX
-
     async def release(
         self, lease: SlotLease, *, retry_after: timedelta | None = None, began: bool = True
     ) -> bool:
@@ -250,7 +245,7 @@ class SlotAcquirer:
     ) -> _StoredSlot | NoSlot:
         if blocked is not None and blocked.reason == "not-listed":
             return await self._pause_unlisted(request.job_id, permit)
-        if self.is_full:
+        if self._queues.waiting.value >= _WAITING_MAX:
             return NoSlot.TOO_MANY_WAITERS
         permit.release()
         waiter = Waiter(not request.skips_queue, request.created_at, request.job_id)

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 RELEASED = "released by a stopping worker"
+"""The error of a `retry` that gives an attempt back: readers know the release by it."""
 SLOT_LOST = "the job lost its slot of its concurrency key while it ran"
 
 
@@ -107,9 +108,12 @@ class Settlement(NamedTuple):
     event: EventType | None
     """None: write nothing."""
     state: JobState = JobState.ACTIVE
+    """The job's state after the event."""
     tries: int = 0
+    """How many attempts the job has used after it."""
     error: str | None = None
     delay: timedelta = timedelta(0)
+    """How long the message waits before it is redelivered, where it is."""
     detail: ErrorDetail | None = None
 
 

@@ -82,7 +82,7 @@ async def write_ending(
         except WriteConflict:
             continue
         except PayloadTooLarge as error:
-            ending = _shorten(ending, error)
+            ending = _make_smaller(ending, error)
         except TransportError as error:
             if grace_over.is_set():
                 raise
@@ -101,8 +101,8 @@ async def write_ending(
             return settlement
 
 
-def _shorten(ending: Ending, error: PayloadTooLarge) -> Ending:
-    """Return a shorter outcome instead of one that is too large for the server.
+def _make_smaller(ending: Ending, error: PayloadTooLarge) -> Ending:
+    """Return a smaller outcome instead of one that is too large for the server.
 
     Raises:
         PayloadTooLarge: the server does not accept an event that has only an error.

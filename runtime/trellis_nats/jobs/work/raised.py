@@ -24,8 +24,9 @@ _TEXTS_MAX: Final = 100
 def raised_ending(error: BaseException) -> Ending:
     """Return how an attempt ended whose handler raised.
 
-    Of the errors in a group the strongest one counts: `JobFailed` and `TimedeltaExpected`, a mistake that another attempt would make again, then `JobCancelled`, then `JobRetry`, then every other
-    error. Of several `JobRetry` the longest `after` counts. The texts of all of them are in the error of the job.
+    Of the errors in a group the strongest one counts: `JobFailed` and `TimedeltaExpected`, a mistake that another attempt
+    would make again, then `JobCancelled`, then `JobRetry`, then every other error. Of several `JobRetry` the longest
+    `after` counts. The texts of all of them are in the error of the job.
     """
     leaves = error_leaves(error)
     text = _text(error, leaves)
