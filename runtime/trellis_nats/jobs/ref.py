@@ -17,7 +17,6 @@ from trellis_nats.errors import (
     JobError,
     JobExpired,
     JobFailed,
-    JobNotFound,
     JobSkipped,
     JobStale,
     MalformedJobEvent,
@@ -166,7 +165,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                         yield job_event(event)
                 if sequence >= newest.sequence:
                     if life is None:
-                        raise self._not_found()
+                        raise self._reader.not_found(self._id)
                     if life.has_ended:
                         return
 
@@ -381,11 +380,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     def _snapshot(self, events: Sequence[StoredEvent]) -> JobSnapshot[PayloadT, ResultT]:
         snapshot = snapshot_of(events, payloads=self._queue.payloads, result=self._queue.result)
         if snapshot is None:
-            raise self._not_found()
+            raise self._reader.not_found(self._id)
         return snapshot
-
-    def _not_found(self) -> JobNotFound:
-        return JobNotFound(f'no job "{self._id}" is stored in queue "{self.queue}"')
 
     async def _through_outages(self, operation: Callable[[], Awaitable[T]]) -> T:
         what = f"reading job {self._id} of queue {self.queue}"

@@ -72,7 +72,7 @@ class JobReader:
             newest = await self._newest_known(job_id)
             if newest is not None:
                 return newest
-        raise self._not_found(job_id)
+        raise self.not_found(job_id)
 
     async def _newest_known(self, job_id: str) -> StoredEvent | None:
         """Read the newest event of a type that this version knows: in the middle of a history, others do not count either."""
@@ -212,7 +212,8 @@ class JobReader:
         what = f"reading job {job_id} of queue {self._queue}"
         return await through_outages(self._connection, operation, what=what, through_denials=through_denials)
 
-    def _not_found(self, job_id: str) -> JobNotFound:
+    def not_found(self, job_id: str) -> JobNotFound:
+        """Return the error for a job that is not stored."""
         return JobNotFound(f'no job "{job_id}" is stored in queue "{self._queue}"')
 
 
