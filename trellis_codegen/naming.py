@@ -34,6 +34,12 @@ GROUPED_SECTIONS = frozenset(["events", "feeds", "operations", "rpc"])
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "Ø": "O", "ø": "o", "Ł": "L", "ł": "l", "Đ": "D", "đ": "d", "Þ": "TH",
+     "þ": "th", "Ð": "D", "ð": "d"}
+)  # fmt: skip
+"""Latin letters without an accent to drop."""
+
 _SPOKEN = {
     " ": "space", "!": "bang", '"': "quote", "#": "hash", "$": "dollar", "%": "percent", "&": "and", "'": "quote", "(": "open", ")": "close",
     "*": "star", "+": "plus", ",": "comma", "-": "minus", ".": "dot", "/": "slash", ":": "colon", ";": "semicolon", "<": "less", "=": "equals",
@@ -169,7 +175,7 @@ def singular(name: str) -> str:
 
 def _parts(name: str) -> list[str]:
     """Split at every character that is not an ASCII letter or digit, after folding look-alikes and dropping accents."""
-    decomposed = unicodedata.normalize("NFKD", spell(name))
+    decomposed = unicodedata.normalize("NFKD", spell(name).translate(_LETTERS))
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return [part for part in _SEPARATORS.split(bare) if part]
 

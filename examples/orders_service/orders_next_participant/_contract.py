@@ -18,4 +18,4 @@ CONTRACT: Final = Contract(
     runtime_api=RUNTIME_API,
     has_heartbeats=True,
 )
-"""orders-service@v1"""
+"""The contract `orders-service@v1`."""

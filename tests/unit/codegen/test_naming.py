@@ -22,6 +22,8 @@ from trellis_codegen import naming
         ("2fa", "n2fa"),
         ("__init__", "init"),
         ("café", "cafe"),
+        ("größe", "grosse"),
+        ("Łódź", "lodz"),
         ("ﬁle", "file"),
         ("名前", ""),
         ("--", ""),

@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.unit.codegen.contracts import TEXT, JsonObject, contract, job, manifest, rpc
 from trellis_codegen.plan.jobs import describe_retries
+from trellis_codegen.plan.usage import find_purposes
 from trellis_codegen.plan.wording import describe_duration, write_duration
 
 
@@ -39,3 +41,20 @@ def test_only_waits_that_can_be_reached_are_described(
 )
 def test_a_duration_is_written_in_the_largest_whole_unit(milliseconds: int, words: str, code: str) -> None:
     assert (describe_duration(milliseconds), write_duration("wait", milliseconds).value) == (words, code)
+
+
+def test_a_schema_is_described_by_its_uses() -> None:
+    run: JsonObject = {**rpc("Run", output={"schema": "Done"}), "subject": "operations.v1.Run"}
+    stop: JsonObject = {"Stop": {"input": {"schema": "Stop"}}}
+    document = contract(
+        schemas=dict.fromkeys(["Thing", "Done", "Stop"], TEXT),
+        jobs={"import": job(), "print": job(result={"schema": "Done"})},
+        rpc={"Get": rpc("Get")},
+        operations={"Run": {**run, "signals": stop}},
+    )
+
+    assert find_purposes(manifest(document)) == {
+        "Thing": "The payload of `import` jobs, the payload of `print` jobs, the request of `Get` and 2 more.",
+        "Done": "The result of `print` jobs and the result of `Run`.",
+        "Stop": "The input of the signal `Stop` of `Run`.",
+    }

@@ -17,4 +17,4 @@ CONTRACT: Final = Contract(
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )
-"""trellis.jobs@v1"""
+"""The contract `trellis.jobs@v1`."""

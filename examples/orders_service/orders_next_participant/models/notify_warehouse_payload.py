@@ -15,7 +15,7 @@ __all__ = ["NotifyWarehousePayload", "NotifyWarehousePayloadItem"]
 
 
 class NotifyWarehousePayload(Model):
-    """The payload of a `notify-warehouse` job."""
+    """The payload of `notify-warehouse` jobs."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     items: list[NotifyWarehousePayloadItem]

@@ -10,6 +10,6 @@ __all__ = ["NotifyWarehouseResult"]
 
 
 class NotifyWarehouseResult(Model):
-    """The result of a `notify-warehouse` job."""
+    """The result of `notify-warehouse` jobs."""
 
     notified: bool

@@ -10,6 +10,6 @@ __all__ = ["ReserveInventoryResult"]
 
 
 class ReserveInventoryResult(Model):
-    """The result of a `reserve-inventory` job."""
+    """The result of `reserve-inventory` jobs."""
 
     reserved: bool

@@ -14,7 +14,7 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """The result of a `sync-tickets` job."""
+    """The result of `sync-tickets` jobs."""
 
     synced: Annotated[Integer, Field(ge=0)]
     """Tickets written."""

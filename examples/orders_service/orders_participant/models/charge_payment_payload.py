@@ -13,7 +13,7 @@ __all__ = ["ChargePaymentPayload"]
 
 
 class ChargePaymentPayload(Model):
-    """The payload of a `charge-payment` job."""
+    """The payload of `charge-payment` jobs."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     customer_id: Annotated[str, Field(alias="customerId")]

@@ -13,6 +13,6 @@ __all__ = ["ChargePaymentResult"]
 
 
 class ChargePaymentResult(Model):
-    """The result of a `charge-payment` job."""
+    """The result of `charge-payment` jobs."""
 
     charge_id: Annotated[str, Field(alias="chargeId")]

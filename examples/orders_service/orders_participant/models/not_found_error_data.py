@@ -14,7 +14,7 @@ __all__ = ["NotFoundErrorData"]
 
 
 class NotFoundErrorData(Model):
-    """The data of a `NotFoundError`."""
+    """The data of the error `NotFoundError`."""
 
     id: str
     type: Literal["NotFoundError"]

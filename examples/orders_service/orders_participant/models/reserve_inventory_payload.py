@@ -15,7 +15,7 @@ __all__ = ["ReserveInventoryPayload", "ReserveInventoryPayloadItem"]
 
 
 class ReserveInventoryPayload(Model):
-    """The payload of a `reserve-inventory` job."""
+    """The payload of `reserve-inventory` jobs."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     items: list[ReserveInventoryPayloadItem]

@@ -18,4 +18,4 @@ CONTRACT: Final = Contract(
     runtime_api=RUNTIME_API,
     kind="app",
 )
-"""everything-app@v1"""
+"""The contract `everything-app@v1`."""

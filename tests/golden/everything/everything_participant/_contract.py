@@ -18,4 +18,4 @@ CONTRACT: Final = Contract(
     runtime_api=RUNTIME_API,
     has_heartbeats=True,
 )
-"""everything@v1"""
+"""The contract `everything@v1`."""

@@ -18,4 +18,4 @@ CONTRACT: Final = Contract(
     runtime_api=RUNTIME_API,
     kind="device",
 )
-"""gadget@v1"""
+"""The contract `gadget@v1`."""

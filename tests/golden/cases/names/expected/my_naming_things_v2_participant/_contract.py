@@ -17,4 +17,4 @@ CONTRACT: Final = Contract(
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )
-"""my.naming-things-service@v2"""
+"""The contract `my.naming-things-service@v2`."""

@@ -17,4 +17,4 @@ CONTRACT: Final = Contract(
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )
-"""things-service@v1"""
+"""The contract `things-service@v1`."""

@@ -18,4 +18,4 @@ CONTRACT: Final = Contract(
     runtime_api=RUNTIME_API,
     has_heartbeats=True,
 )
-"""things-service@v1"""
+"""The contract `things-service@v1`."""

@@ -10,6 +10,6 @@ __all__ = ["FirstPref"]
 
 
 class FirstPref(Model):
-    """A value of the `prefs` state of version `v1`."""
+    """A value of the `prefs` state of version `v1` and a value of the `prefs` state of version `v2`."""
 
     theme: str

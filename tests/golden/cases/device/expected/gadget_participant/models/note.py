@@ -10,6 +10,6 @@ __all__ = ["Note"]
 
 
 class Note(Model):
-    """A value of the `field-notes` state."""
+    """A value of the `field-notes` state, a value of the `lastNote` state and a value of the `drafts` state."""
 
     text: str

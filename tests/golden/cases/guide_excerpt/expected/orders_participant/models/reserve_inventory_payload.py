@@ -20,7 +20,7 @@ class ReserveInventoryPayloadItem(Model):
 
 
 class ReserveInventoryPayload(Model):
-    """The payload of a `reserve-inventory` job."""
+    """The payload of `reserve-inventory` jobs."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     items: list[ReserveInventoryPayloadItem]

@@ -10,6 +10,6 @@ __all__ = ["SyncTicketsPayload"]
 
 
 class SyncTicketsPayload(Model):
-    """The payload of a `sync-tickets` job."""
+    """The payload of `sync-tickets` jobs."""
 
     origin: str

@@ -11,6 +11,6 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """The result of a `sync-tickets` job."""
+    """The result of `sync-tickets` jobs."""
 
     synced: Integer

@@ -10,6 +10,6 @@ __all__ = ["CamelThing"]
 
 
 class CamelThing(Model):
-    """The payload of a `job` job."""
+    """The payload of `job` jobs and the response of `ping`."""
 
     b: str

@@ -10,6 +10,6 @@ __all__ = ["KebabThing"]
 
 
 class KebabThing(Model):
-    """The payload of a `import` job."""
+    """The payload of `import` jobs, the request of `ping`, the request of `Things.class` and 2 more."""
 
     a: str

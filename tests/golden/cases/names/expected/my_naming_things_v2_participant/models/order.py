@@ -16,6 +16,8 @@ class OrderItem(Model):
 
 
 class Order(Model):
-    """The payload of a `camelCaseJob` job."""
+    """The payload of `camelCaseJob` jobs, the payload of `dashed-job` jobs, the response of
+    `Things.Deep.Down` and 1 more.
+    """
 
     item: OrderItem

@@ -10,6 +10,6 @@ __all__ = ["OrderItem"]
 
 
 class OrderItem(Model):
-    """The request of `Rpc.Get`."""
+    """The request of `Rpc.Get` and the response of `Rpc.Get`."""
 
     e: str

@@ -14,7 +14,7 @@ __all__ = ["Runtime_"]
 
 
 class Runtime_(Model, protected_namespaces=()):
-    """The payload of a `start-workers` job."""
+    """The payload of `start-workers` jobs, the response of `Things.class` and the `Event.Happened` event."""
 
     class_: Annotated[str, Field(alias="class")]
     order_id: Annotated[str, Field(alias="orderId")]

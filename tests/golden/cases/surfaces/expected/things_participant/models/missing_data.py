@@ -14,7 +14,7 @@ __all__ = ["MissingData"]
 
 
 class MissingData(Model):
-    """The data of a `Missing`."""
+    """The data of the error `Missing`."""
 
     id: str
     type: Literal["Missing"]

@@ -13,6 +13,6 @@ __all__ = ["Thing"]
 
 
 class Thing(Model):
-    """The payload of a `move` job."""
+    """The payload of `move` jobs, the result of `move` jobs, an update of running `move` jobs and 15 more."""
 
     thing_id: Annotated[str, Field(alias="thingId")]

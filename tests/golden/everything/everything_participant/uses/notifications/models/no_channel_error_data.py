@@ -13,7 +13,7 @@ __all__ = ["NoChannelErrorData"]
 
 
 class NoChannelErrorData(Model):
-    """The data of a `NoChannelError`."""
+    """The data of the error `NoChannelError`."""
 
     id: str
     type: Literal["NoChannelError"]

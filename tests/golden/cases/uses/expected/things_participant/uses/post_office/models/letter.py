@@ -13,6 +13,6 @@ __all__ = ["Letter"]
 
 
 class Letter(Model):
-    """The request of `Send`."""
+    """The request of `Send`, the response of `Send` and the `Moved` event."""
 
     thing_id: Annotated[str, Field(alias="thingId")]

@@ -12,7 +12,7 @@ __all__ = ["SoldOutData"]
 
 
 class SoldOutData(Model):
-    """The data of a `SoldOut`."""
+    """The data of the error `SoldOut`."""
 
     id: str
     type: Literal["SoldOut"]

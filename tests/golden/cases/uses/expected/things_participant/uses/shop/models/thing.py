@@ -19,7 +19,7 @@ class ThingLine(Model):
 
 
 class Thing(Model):
-    """The request of `Shop.Buy`."""
+    """The request of `Shop.Buy`, the `Shop.Wished` event, the `Shop.Counted` event and 3 more."""
 
     sku: str
     lines: Annotated[list[ThingLine] | None, NotNull] = None
