@@ -107,7 +107,7 @@ class Runtime:
         """
         if self._connection is None:
             raise ConfigurationError(
-                f"{self.contract.id} is not connected: use it inside `async with … .connect(url)`"
+                f"{self.contract.id} is not connected: use it inside `async with … .connect(url)`; in a test, `service_under_test` connects it"
             )
         return self._connection
 

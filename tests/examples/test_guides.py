@@ -55,7 +55,13 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
         *trellis_nats.__all__,
         *trellis_nats.testing.__all__,
         *device_names(),
-        *("CHARGE", "FakeGateway", "ITEMS", "RESERVE"),  # the first block of testing.md defines them
+        *(
+            "CHARGE",
+            "FakeGateway",
+            "ITEMS",
+            "RESERVE",
+            "Remote",
+        ),  # the first block of testing.md defines them
         "Orders",  # the first block of web-apps.md defines it
         *(
             "PhotosShrinkOperation",

@@ -11,6 +11,7 @@ from trellis_nats.testing.drain import NotDrained
 from trellis_nats.testing.log_signals import LogSignals
 from trellis_nats.testing.server import NatsServer
 from trellis_nats.testing.service_under_test import TEST_OPTIONS, ServiceUnderTest, service_under_test
+from trellis_nats.testing.unconnected import unconnected
 from trellis_nats.testing.worked_jobs import CreatedJob, DrainReport, WorkedJob
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "active_job",
     "call",
     "service_under_test",
+    "unconnected",
 ]

@@ -21,7 +21,7 @@ from trellis_nats import (
     Runtime,
 )
 from trellis_nats.context import current_context
-from trellis_nats.testing import RecordedJob, active_job, call
+from trellis_nats.testing import RecordedJob, active_job, call, unconnected
 
 from tests.support.orders import OrdersService
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
@@ -33,7 +33,7 @@ PARCEL = Parcel(number=7)
 @pytest.fixture
 def shop() -> Shop:
     """A service that is not connected."""
-    return Shop(Runtime(Shop.contract, Options()))
+    return unconnected(Shop)
 
 
 async def test_a_handler_is_called_with_its_payload(shop: Shop) -> None:
@@ -47,12 +47,24 @@ async def test_a_handler_is_called_with_its_payload(shop: Shop) -> None:
 
 
 async def test_only_the_handlers_of_queues_are_called_directly() -> None:
-    orders = OrdersService(Runtime(OrdersService.contract, Options()))
+    orders = unconnected(OrdersService)
 
     with pytest.raises(
         ConfigurationError, match=r"expected a job queue, got <RpcEndpoint .*a client of the service"
     ):
         await call(cast("JobQueue[Parcel, Receipt, Weight]", orders.create), PARCEL)
+
+
+async def test_a_handler_that_needs_the_server_says_what_connects_it(shop: Shop) -> None:
+    @shop.jobs.pack.handle
+    async def pack(job: ParcelJob) -> Receipt:
+        await shop.jobs.pack.create(job.payload)
+        return Receipt(total=0)
+
+    with pytest.raises(
+        ConfigurationError, match=r"is not connected: .* in a test, `service_under_test` connects it"
+    ):
+        await call(shop.jobs.pack, PARCEL)
 
 
 async def test_what_a_handler_raises_comes_out(shop: Shop) -> None:
