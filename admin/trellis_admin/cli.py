@@ -78,9 +78,10 @@ def _describe_usage_error(error: typer.TyperException) -> str:
             else "write -- before an argument that begins with -"
         )
         said += f" ({place})"
-    if getattr(error, "option_name", None) == "--contract" and context is not None:
-        # Most commands call it so. The audit, which compares with it, does not.
+    given = said.partition("No such command '")[2].rstrip("'")
+    if context is not None and (getattr(error, "option_name", None) == "--contract" or given):
+        # Most commands call it so. The audit, which compares with it, does not, and takes no argument.
         options = {name for parameter in context.command.params for name in parameter.opts}
-        said += ". Did you mean --against?" if "--against" in options else ""
+        said += f". Did you mean {f'--against {given}'.rstrip()}?" if "--against" in options else ""
     see = " See" if said.endswith("?") else "; see"
     return f"trellis: {said[0].lower()}{said[1:]}{see} {path} --help"

@@ -80,7 +80,7 @@ def _whole(value: object) -> object:
 
 def _not_null(value: object) -> object:
     if value is None:
-        raise PydanticCustomError("null", "may be absent, but not null")
+        raise PydanticCustomError("null", "may be absent, but not null: leave it out")
     return value
 
 

@@ -54,6 +54,7 @@ OTHER_WORDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
     **dict.fromkeys(("response", "returns", "return", "reply"), (("result", ""), ("output", ""))),
     **dict.fromkeys(("input",), (("payload", ""),)),
+    **dict.fromkeys(("payload",), (("event", ""), ("input", ""))),
     **dict.fromkeys(("output",), (("result", ""),)),
     **dict.fromkeys(
         ("workers", "parallelism", "prefetch", "prefetchcount", "maxconcurrency", "maxinflight", "threads"),

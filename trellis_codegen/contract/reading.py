@@ -139,7 +139,7 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
     match details["type"]:
         case "missing":
             what = f'missing field "{pointer[-1]}"'
-            hint = _suggest_schema(pointer, details["input"]) or _suggest_subject(pointer)
+            hint = _suggest_schema(pointer, details["input"]) or _suggest_value(pointer)
             return Problem(pointer=pointer[:-1], rule=Rule.MISSING_FIELD, what=what, hint=hint)
         case "literal_error":
             wanted = str(context["expected"]).replace("'", '"')
@@ -198,11 +198,13 @@ def _suggest_schema(pointer: Pointer, given: JsonValue) -> str | None:
             return None
 
 
-def _suggest_subject(pointer: Pointer) -> str | None:
-    """Return the usual subject of an RPC, operation, event or feed that has none."""
+def _suggest_value(pointer: Pointer) -> str | None:
+    """Return the usual subject or version of an RPC, operation, event or feed that has none."""
     match pointer:
         case ("rpc" | "operations" | "events" | "feeds" as surface, str(name), "subject"):
             return f'by convention it is "{surface}.v1.{name}"'
+        case ("rpc" | "operations" | "events" | "feeds", str(), "version"):
+            return 'the first one is "v1"'
         case _:
             return None
 

@@ -29,7 +29,7 @@ _ATTEMPT: Final = timedelta(seconds=4)
 _LOGIN: Final = timedelta(seconds=10)
 """The limit of the function that returns credentials: it may ask another server."""
 _IS_IT_RUNNING: Final = ". Is the server running?"
-_START_ONE: Final = " `nats-server -js` starts one"
+_START_ONE: Final = " `trellis up` or `nats-server -js` starts one"
 _SILENT: Final = timedelta(seconds=1)
 """A server that starts together with this process is ready after less; a person who waits longer wants to know for what."""
 _REFUSED_WAIT: Final = timedelta(seconds=5)

@@ -132,6 +132,10 @@ async def test_the_audit_names_the_option_that_others_call_contract() -> None:
             "trellis: no such option: --contract",
         ),
         (
+            ["audit", "shop.json"],
+            "trellis: no such command 'shop.json'. Did you mean --against shop.json? See trellis audit --help",
+        ),
+        (
             ["workers", "lst"],
             "trellis: no such command 'lst'. Did you mean 'list'? See trellis workers --help",
         ),

@@ -79,7 +79,8 @@ async def test_a_server_that_refuses_is_waited_for_and_after_a_second_the_log_sa
     settings = ConnectionSettings(connect_timeout=timedelta(seconds=4))
 
     with pytest.raises(
-        CannotConnect, match=r"connection refused\. Is the server running\? `nats-server -js`"
+        CannotConnect,
+        match=r"connection refused\. Is the server running\? `trellis up` or `nats-server -js` starts",
     ) as failed:
         await Connection.open("nats://127.0.0.1:1", settings=settings)
 

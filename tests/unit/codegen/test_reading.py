@@ -42,6 +42,18 @@ def test_a_valid_contract_has_no_problems() -> None:
             'missing field "subject"',
             'by convention it is "feeds.v1.A.B"',
         ),
+        (
+            contract(events={"A": {"subject": "events.v1.A", "event": {"schema": "Thing"}}}),
+            "events/A",
+            'missing field "version"',
+            'the first one is "v1"',
+        ),
+        (
+            contract(rpc={"A": rpc("A", errors=[{"type": "Lost"}])}),
+            "rpc/A/errors/0/type",
+            'no error of type "Lost"',
+            'declare it: "errors": {"Lost": {"type": "Lost"}}',
+        ),
         (contract(jobs={"a": job(maxDeliver=0)}), "jobs/a/maxDeliver", "must be at least 1, got 0", None),
         (
             contract(jobs={"a": job(maxDeliver=1.0)}),

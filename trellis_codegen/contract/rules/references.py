@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import cast
 
 from pydantic import BaseModel
@@ -72,7 +73,9 @@ def check_errors(manifest: Manifest) -> Iterator[Problem]:
         for index, error in enumerate(call.errors or []):
             if error.error_type not in known:
                 pointer = (section, name, "errors", index, "type")
-                yield _make_problem(Rule.UNKNOWN_ERROR, pointer, "error of type", error.error_type, known)
+                problem = _make_problem(Rule.UNKNOWN_ERROR, pointer, "error of type", error.error_type, known)
+                declare = f'declare it: "errors": {{"{error.error_type}": {{"type": "{error.error_type}"}}}}'
+                yield problem if problem.hint else replace(problem, hint=declare)
 
 
 def check_stores(manifest: Manifest) -> Iterator[Problem]:
