@@ -6,7 +6,7 @@ returns. `record` and `changes` are the pure state machine, `store` keeps record
 
 from trellis_admin.bulk.bulk_actions import BulkActions, CountDiffers
 from trellis_admin.bulk.changes import BulkProblem
-from trellis_admin.bulk.planning import BulkPlan, DryRun, Refusal, plan_bulk
+from trellis_admin.bulk.planning import BulkPlan, DryRun, IdleQueue, Refusal, plan_bulk
 from trellis_admin.bulk.record import (
     BEGIN_WITH,
     RATE,
@@ -38,6 +38,7 @@ __all__ = [
     "CountDiffers",
     "DryCounts",
     "DryRun",
+    "IdleQueue",
     "Refusal",
     "plan_bulk",
 ]

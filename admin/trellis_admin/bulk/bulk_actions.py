@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM
 from trellis_admin.audit_log import KEPT_FOR, Action, AdminResourceMissing, Kind, Outcome, Phase, clean_text
 from trellis_admin.bulk import changes
 from trellis_admin.bulk.changes import BulkProblem
-from trellis_admin.bulk.planning import BulkPlan, plan_bulk
+from trellis_admin.bulk.planning import BulkPlan, find_idle, plan_bulk
 from trellis_admin.bulk.record import BEGIN_WITH, RATE, BulkAction, BulkRecord
 from trellis_admin.bulk.runner import BulkRunner
 from trellis_admin.bulk.store import BulkPage, BulkStore, lease_key
@@ -107,9 +107,10 @@ class BulkActions:
             TransportError: the server did not answer.
         """
         self._require_contract(BulkAction(action))
-        return await plan_bulk(
+        plan = await plan_bulk(
             self.session, BulkAction(action), query, at=at, seen_count=seen_count, contracts=self.contracts
         )
+        return replace(plan, idle=await find_idle(self.session, plan))
 
     async def start(
         self,

@@ -25,14 +25,17 @@ from trellis_admin.queries import (
     JobFilter,
     Selection,
     count_targets,
+    list_queue_places,
+    list_workers,
     parse_filter,
+    read_pauses,
     read_status,
     select_targets,
 )
 from trellis_admin.queries.filters import Word
 from trellis_admin.session import Session
 
-__all__ = ["BulkPlan", "DryRun", "Refusal", "plan_bulk", "select_jobs"]
+__all__ = ["BulkPlan", "DryRun", "IdleQueue", "Refusal", "find_idle", "plan_bulk", "select_jobs"]
 
 _STALE: Final = "a stale job does not run again: `trellis jobs recreate` creates a new one with its payload"
 _CHECKED_MAX: Final = 2_000
@@ -77,6 +80,17 @@ class DryRun:
         )
 
 
+class IdleQueue(NamedTuple):
+    """A queue of selected jobs whose workers would not begin them."""
+
+    queue: str
+    """As `<service>/<queue>`."""
+    jobs: int
+    """How many of the selected jobs are of it."""
+    why: str
+    """For example `is paused by bob`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkPlan:
     """A bulk action that has not begun. Nothing has been changed."""
@@ -89,6 +103,8 @@ class BulkPlan:
     count: int
     """How many jobs are selected."""
     dry_run: DryRun
+    idle: tuple[IdleQueue, ...] = ()
+    """Queues in which jobs that are sent again would wait."""
 
 
 def select_jobs(action: BulkAction, text: str | JobFilter, at: datetime) -> JobFilter:
@@ -157,6 +173,35 @@ async def plan_bulk(
     else:
         dry_run = await _check_payloads(session, action, selection, contracts, count, expired, changed)
     return BulkPlan(action=action, filter=wanted, at=selection.at, count=count, dry_run=dry_run)
+
+
+async def find_idle(session: Session, plan: BulkPlan) -> tuple[IdleQueue, ...]:
+    """Return the queues in which jobs that are sent again would wait, because they are paused or have no worker.
+
+    Raises:
+        TransportError: the server did not answer.
+    """
+    if not plan.count or not plan.action.sends:
+        return ()
+    places = await session.ask(list_queue_places)
+    pauses = await read_pauses(session.connection, [place.prefix for place in places])
+    worked = {
+        queue.prefix
+        for worker in await session.ask(list_workers, now())
+        if not (worker.is_silent or worker.is_stopping)
+        for queue in worker.queues
+    }
+    idle: list[IdleQueue] = []
+    for place in places:
+        pause = pauses.get(place.prefix)
+        if pause is None and place.prefix in worked:
+            continue
+        own = Selection(plan.filter.with_term(Word.QUEUE, place.prefix), plan.at)
+        jobs = await session.ask(count_targets, own, condition=still_to_do(plan.action))
+        if jobs:
+            why = "has no worker" if pause is None else f"is paused by {pause.by}"
+            idle.append(IdleQueue(f"{place.service}/{place.name}", jobs, why))
+    return tuple(idle)
 
 
 async def _check_payloads(

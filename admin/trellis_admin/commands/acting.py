@@ -249,6 +249,7 @@ def _print_plan(plan: BulkPlan, *, as_json: bool) -> None:
         "at": plan.at,
         "count": plan.count,
         "dryRun": plan.dry_run,
+        "idle": [idle._asdict() for idle in plan.idle],
     }
     print_json("bulk-plan", {"plan": wire})
 

@@ -49,7 +49,7 @@ class _Beat(NamedTuple):
 def list_workers(
     db: sqlite3.Connection, now: datetime, *, silent_after: timedelta = SILENT_AFTER
 ) -> list[WorkerRow]:
-    """Return the processes that sent a heartbeat within a day, those in trouble first, and those that have stopped last.
+    """Return the processes that sent a heartbeat within a day or left jobs, those in trouble first, and those that have stopped last.
 
     A process that reported that it stops is among them for some minutes, and is not silent.
 
@@ -61,7 +61,9 @@ def list_workers(
     with snapshot(db):
         rows = db.execute(
             "SELECT instance, prefix, service, queue, at, first_at, concurrency, version, extension FROM worker "
-            "WHERE at >= ? ORDER BY instance, queue",
+            "WHERE at >= ? OR instance IN "
+            "(SELECT text FROM queue CROSS JOIN job INDEXED BY job_state ON job.queue = queue.number AND state = 1 "
+            "CROSS JOIN word ON word.number = job.worker) ORDER BY instance, queue",
             (to_milliseconds(now - _LISTED),),
         ).fetchall()
         active = Counter[tuple[str, str]]()

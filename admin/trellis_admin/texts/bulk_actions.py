@@ -42,6 +42,8 @@ def _plan(plan: BulkPlan) -> Iterator[str]:
         yield f"  expired      {dry.expired:,}: their deadline has passed"
     if dry.changed:
         yield f"  changed      {dry.changed:,} since they were looked at: not among them"
+    for idle in plan.idle:
+        yield f"  would wait   {idle.jobs:,}: {idle.queue} {clean(idle.why)}"
     for refusal in dry.reasons:
         yield f"    {refusal.number:,}  {clean(refusal.reason)}  (as {', '.join(refusal.examples[:2])})"
 

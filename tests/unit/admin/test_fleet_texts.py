@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_admin.audit_log import Action, AuditEntry, AuditRecord, Kind, Outcome, Phase
-from trellis_admin.bulk import BulkAction, BulkPlan, BulkRecord, BulkState, DryRun, Refusal
+from trellis_admin.bulk import BulkAction, BulkPlan, BulkRecord, BulkState, DryRun, IdleQueue, Refusal
 from trellis_admin.keys import Holder, KeyList, KeyState, StoredKey, Waiting
 from trellis_admin.queries import (
     QueueRow,
@@ -83,6 +83,7 @@ def test_a_dry_run() -> None:
         at=48_211_906,
         count=2914,
         dry_run=dry,
+        idle=(IdleQueue("orders-service/charge-payment", 2914, "is paused by bob"),),
     )
 
     check_text("dead-replay-dry-run", describe_plan(plan))

@@ -186,6 +186,7 @@ def _list_dry(plan: BulkPlan, action: JobAction) -> list[DryLine]:
         lines.append(DryLine("s-failed", others, "would be refused for other reasons"))
     if dry.expired:
         lines.append(DryLine("s-expired", dry.expired, "would be refused: their deadline has passed"))
+    lines += [DryLine("s-pending", idle.jobs, f"would wait: {idle.queue} {idle.why}") for idle in plan.idle]
     if not dry.is_complete:
         lines.append(
             DryLine("s-pending", max(0, plan.count - dry.checked), "were not checked: a dry run is bounded")
