@@ -17,7 +17,7 @@ from trellis_nats.operations import TransferProgress
 from trellis_nats.operations.call import BaseOperationCall, CallSurface
 from trellis_nats.operations.frames import ControlRequest
 from trellis_nats.operations.snapshot import OperationSnapshot
-from trellis_nats.stores.source import ObjectSource
+from trellis_nats.stores.source import ObjectSource, size_of_source
 from trellis_nats.transfers.grant import TRANSFER_GRANT
 from trellis_nats.transfers.grants import upload_grants
 from trellis_nats.transfers.upload import send_upload
@@ -78,9 +78,11 @@ class UploadCall(BaseOperationCall[RunT], Generic[InputT, RunT]):
             NoResponders: no process serves the operation.
             RequestTimeout: no answer came in time.
             TransportError: NATS could not send the request or a chunk.
-            OSError: the file cannot be read.
+            OSError: the file cannot be read. If it cannot be found, nothing was sent.
+            TypeError: `upload` is not content, for example a `str`; nothing was sent.
         """
         require_timedelta("timeout", timeout)
+        size_of_source(upload)  # what cannot be read starts no operation
         accepted = await self._link.start(request, timeout)
         grant = TRANSFER_GRANT.from_json(accepted.transfer)
         try:

@@ -102,6 +102,16 @@ async def test_a_file_is_uploaded(nats_server: NatsServer, tmp_path: Path) -> No
         assert (await run.result(timeout=SOON)).size == len(CONTENT)
 
 
+async def test_content_that_cannot_be_read_starts_no_operation(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with running(nats_server.url) as (service, _, client):
+        with pytest.raises(FileNotFoundError):
+            await client.upload.start(UploadInput(name="o"), upload=tmp_path / "missing")
+
+        assert await host_of(service.runtime).store.bucket.keys("*") == []
+
+
 async def test_a_watcher_sees_how_far_the_upload_is(nats_server: NatsServer) -> None:
     is_first_seen = asyncio.Event()
 
