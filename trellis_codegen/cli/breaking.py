@@ -39,8 +39,8 @@ from trellis_codegen.schemas.checking import check_schema
 __all__ = ["explain", "print_rules", "run"]
 
 _NOTHING = (
-    "nothing to compare with: name OLD and NEW, as in trellis-gen breaking git:origin/main contracts/orders.json (a "
-    'file alone is NEW), or write against = "git:origin/main" under [tool.trellis-gen.breaking] in pyproject.toml'
+    "nothing to compare with: name OLD and NEW, as in trellis-gen breaking git:HEAD contracts/orders.json (a "
+    'file alone is NEW; git:origin/main is that branch), or write against = "git:origin/main" under [tool.trellis-gen.breaking] in pyproject.toml'
 )
 
 

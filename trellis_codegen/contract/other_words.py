@@ -89,6 +89,14 @@ NOT_IN_CONTRACTS: Final[dict[str, str]] = {
         ("ackslate", "acklate", "autoack", "noack"),
         "a job is always acknowledged after its handler has ended: nothing is to be declared",
     ),
+    **dict.fromkeys(
+        ("cron", "crontab", "schedule", "every", "interval", "repeat"),
+        "a program that cron, a timer or a loop starts creates such jobs, with the time in their `idempotency_key`: docs/guides/cron.md",
+    ),
+    **dict.fromkeys(
+        ("unique", "idempotencykey", "dedupe", "deduplication", "taskid", "jobid"),
+        "pass an `idempotency_key` to `create`: the queue then has one job for it",
+    ),
 }
 """A word without case, `-` and `_`, of which a queue has no member: what to do instead."""
 

@@ -46,6 +46,8 @@ def test_a_word_of_another_system_is_answered_with_ours(word: str, hint: str) ->
         ("rateLimit", "`concurrency` limits the jobs that run at once"),
         ("priority", "declare a second queue for urgent jobs"),
         ("acks_late", "a job is always acknowledged after its handler has ended"),
+        ("cron", "a program that cron, a timer or a loop starts creates such jobs"),
+        ("unique", "pass an `idempotency_key` to `create`"),
     ],
 )
 def test_a_word_without_a_member_is_answered_with_what_to_do_instead(word: str, advice: str) -> None:
