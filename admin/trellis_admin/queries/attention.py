@@ -20,6 +20,9 @@ _DEAD_MOST: Final = 5
 """How many groups of dead jobs are named."""
 _OVERDUE_SINCE: Final = timedelta(minutes=1)
 _STUCK_SINCE: Final = timedelta(minutes=5)
+_RUNS_SINCE: Final = timedelta(minutes=10)
+_LONG_RUNS: Final = 3
+"""A job has run for long when it has taken so many times the run time that 95 % of its queue stay below."""
 _ORDER: Final = {kind: number for number, kind in enumerate(AttentionKind)}
 
 
@@ -87,6 +90,8 @@ def _find_in_queue(
         yield item(AttentionKind.PAUSED, queue.waiting, queue.oldest)
     elif queue.oldest is not None and not queue.workers:
         yield item(AttentionKind.NO_WORKER, queue.waiting, queue.oldest)
+    elif queue.oldest is not None and (begun := _find_last_begun(db, number[0], queue, now)) is not None:
+        yield item(AttentionKind.NO_SLOT, queue.waiting, begun)
     elif queue.oldest is not None and _is_stuck(db, number[0], queue, now):
         yield item(AttentionKind.STUCK, queue.waiting, queue.oldest)
     overdue, deadline = _count_overdue(db, number[0], now)
@@ -105,6 +110,19 @@ def _is_stuck(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetim
         (number,),
     ).fetchone()
     return row is not None and row[1] is None and row[0] < to_milliseconds(now - _STUCK_SINCE)
+
+
+def _find_last_begun(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetime) -> datetime | None:
+    """Return when the last job began, if every slot has been taken since, for longer than its jobs usually run."""
+    if queue.running < queue.slots:
+        return None
+    row = db.execute(
+        "SELECT state_at FROM job INDEXED BY job_state_seq WHERE queue = ? AND state = 1 ORDER BY state_seq DESC LIMIT 1",
+        (number,),
+    ).fetchone()
+    begun = None if row is None else from_milliseconds(row[0])
+    usual = _LONG_RUNS * (queue.run_p95 or timedelta())
+    return begun if begun is not None and now - begun > max(_RUNS_SINCE, usual) else None
 
 
 def _count_overdue(db: sqlite3.Connection, number: int, now: datetime) -> tuple[int, datetime | None]:

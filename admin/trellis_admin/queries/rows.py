@@ -216,6 +216,8 @@ class AttentionKind(StrEnum):
     """Jobs are due that a version of the contract wrote which no worker of the queue has, and that no free worker begins."""
     OVERDUE = "overdue"
     """Jobs have passed their deadline, and none of them was expired."""
+    NO_SLOT = "no-slot"
+    """Jobs wait, and every slot is taken by a job that has run for long: none has begun since."""
     STUCK = "stuck"
     """The oldest job has waited much longer than others, while slots are free."""
 

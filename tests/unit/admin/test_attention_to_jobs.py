@@ -116,6 +116,20 @@ def test_a_job_whose_key_is_taken_waits_for_the_key(
     assert [wait.jobs for wait in waits] == jobs
 
 
+@pytest.mark.parametrize(("minutes", "is_noticed"), [(9, False), (11, True)])
+def test_jobs_that_run_for_long_and_take_every_slot_are_noticed(
+    written: Callable[[list[Incoming]], sqlite3.Connection], minutes: int, *, is_noticed: bool
+) -> None:
+    seconds = 24 + 60 * minutes
+    db = written([*BUSY, job_event(30, "WAITS", EventType.CREATED), heartbeat(seconds - 5, "w1")])
+
+    found = read_overview(db, MINUTE, from_milliseconds(START + seconds * 1_000)).attention
+
+    begun = from_milliseconds(START + 24_000)
+    named = [(item.kind, item.queue, item.number, item.since) for item in found]
+    assert named == ([(AttentionKind.NO_SLOT, "pack", 1, begun)] if is_noticed else [])
+
+
 def test_a_job_that_later_ones_overtake_waits_for_its_version(
     written: Callable[[list[Incoming]], sqlite3.Connection],
 ) -> None:

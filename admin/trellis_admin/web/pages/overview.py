@@ -205,10 +205,10 @@ def _describe(request: Request, item: Attention) -> Todo:
             )
         case AttentionKind.SILENT:
             what, address = "A worker is silent", path(request, "workers")
-            return Todo("warn", "s-retry", what, f"{item.subject} · {jobs} in hand", address, item.since)
+            return Todo("warn", "s-retry", what, f"{jobs} in hand · {item.subject}", address, item.since)
         case AttentionKind.BLOCKED:
             what, address = "A worker is blocked", jobs_link(request, f"worker:{item.subject} state:active")
-            return Todo("warn", "s-retry", what, f"{item.subject} · {jobs} in hand", address, item.since)
+            return Todo("warn", "s-retry", what, f"{jobs} in hand · {item.subject}", address, item.since)
         case AttentionKind.PAUSED:
             return Todo(
                 "pause",
@@ -230,6 +230,10 @@ def _describe(request: Request, item: Attention) -> Todo:
                 jobs_link(request, f"queue:{where} state:pending,retry"),
             )
             return Todo("s-expired", "s-expired", what, f"{where} · none was expired", address, item.since)
+        case AttentionKind.NO_SLOT:
+            what, address = f"{where} has no free slot", jobs_link(request, f"queue:{where} state:active")
+            detail = f"{plural(item.number, 'job waits', 'jobs wait')}, and none has begun"
+            return Todo("clock", "s-retry", what, detail, address, item.since)
         case AttentionKind.STUCK:
             what, detail = f"{where} stands still", "slots are free, and the oldest job waits"
             return Todo("clock", "s-retry", what, detail, queue, item.since)
