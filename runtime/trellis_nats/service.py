@@ -187,7 +187,8 @@ class Service(Participant):
     async def run(self, *, freeze_gc: bool = False, gc_threshold: int | None = None) -> None:
         """Serve and work until SIGTERM or SIGINT, then stop as `stop()` does; a second signal ends the grace period at once.
 
-        Signals are handled by the event loop: a handler that blocks it delays them.
+        Signals are handled by the event loop: a handler that blocks it delays them. Of several services that run in one event
+        loop, all stop.
 
         Args:
             freeze_gc: collect garbage once before the start, and leave out what exists by then (the program and its imports) of all

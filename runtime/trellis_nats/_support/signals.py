@@ -29,7 +29,8 @@ _Handler = (
 class StopSignals:
     """A stop request, sent as a signal. A third signal has its default effect on the process.
 
-    A second one that arrives after `end` has no effect: the process ends on its own, with its own exit code.
+    Services that run in one event loop all stop at the first one. A second one that arrives after `end` of the last of them
+    has no effect: the process ends on its own, with its own exit code.
     """
 
     def __init__(self, on_second: Callable[[], None]) -> None:
@@ -41,25 +42,33 @@ class StopSignals:
         self.requested = asyncio.Event()
         """Set by the first signal."""
         self._on_second = on_second
-        self._caught: dict[signal.Signals, _Handler] = {}
+        self._caught: _CaughtSignals | None = None
 
     def install(self) -> None:
         """Catch both signals. In a thread other than the main one, where Python cannot, do nothing."""
-        self._caught = _catch(_SIGNALS, self._on_signal)
+        self._caught = caught = _signals_of_loop()
+        are_others_stopping = any(other.requested.is_set() for other in caught.services)
+        caught.services.append(self)
+        caught.catch(_SIGNALS, self._on_signal)
+        if are_others_stopping:
+            self.requested.set()
 
     def remove(self) -> None:
-        """Restore the handlers that the signals had before. Safe to call twice."""
-        caught, self._caught = self._caught, {}
-        _restore(caught)
+        """Let go of the signals; the last one restores the handlers that they had before. Safe to call twice."""
+        caught, self._caught = self._caught, None
+        if caught is not None:
+            caught.services.remove(self)
+            caught.release(self._on_signal)
 
     def end(self) -> None:
         """Stop handling signals. After a stop request, one more signal is caught and ignored.
 
         That lasts to the end of the process, beyond its event loop. Handlers of the program are restored at once.
         """
-        before = {number: handler for number, handler in self._caught.items() if _is_default(handler)}
+        caught = self._caught
+        before = {} if caught is None else caught.defaults
         self.remove()
-        if self.requested.is_set() and before:
+        if self.requested.is_set() and before and caught is not None and not caught.services:
             _LateSignal(before).begin()
 
     def _on_signal(self) -> None:
@@ -69,6 +78,60 @@ class StopSignals:
             return
         self.remove()
         self._on_second()
+
+
+class _CaughtSignals:
+    """The signals that the services of one event loop catch: it keeps one handler for each signal."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: Final = loop
+        self.services: Final[list[StopSignals]] = []
+        self._before: dict[signal.Signals, _Handler] = {}
+        self._callbacks: list[tuple[signal.Signals, Callable[[], None]]] = []
+
+    @property
+    def defaults(self) -> dict[signal.Signals, _Handler]:
+        """The handlers before, as far as they are not those of the program."""
+        return {number: handler for number, handler in self._before.items() if _is_default(handler)}
+
+    def catch(self, numbers: Iterable[signal.Signals], callback: Callable[[], None]) -> None:
+        """Call back at each of these signals. In a thread other than the main one, do nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        detach_children()
+        for number in numbers:
+            if number not in self._before:
+                self._before[number] = signal.getsignal(number)
+                self.loop.add_signal_handler(number, self._call, number)
+            self._callbacks.append((number, callback))
+
+    def release(self, callback: Callable[[], None]) -> None:
+        """Do not call back any more. A signal that none waits for gets the handler that it had before."""
+        self._callbacks = [caught for caught in self._callbacks if caught[1] != callback]
+        for number in set(self._before) - {number for number, _ in self._callbacks}:
+            handler = self._before.pop(number)
+            self.loop.remove_signal_handler(number)
+            if handler is not None:
+                signal.signal(number, handler)
+
+    def _call(self, received: signal.Signals) -> None:
+        for number, callback in self._callbacks.copy():
+            if number == received:
+                callback()
+
+
+_newest: _CaughtSignals | None = None
+"""Those of the newest event loop in the main thread, the only one in which Python handles signals."""
+
+
+def _signals_of_loop() -> _CaughtSignals:
+    global _newest  # noqa: PLW0603 - a property of the process
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        return _CaughtSignals(loop)
+    if _newest is None or _newest.loop is not loop:
+        _newest = _CaughtSignals(loop)
+    return _newest
 
 
 class _LateSignal:
@@ -118,14 +181,15 @@ def end_process_on_signal() -> Generator[None]:
             task.cancel()
         cancelling = loop.call_later(_CANCEL_EVERY, cancel)
 
-    caught = _catch([number for number in _SIGNALS if _is_default(signal.getsignal(number))], on_signal)
+    caught = _signals_of_loop()
+    caught.catch([number for number in _SIGNALS if _is_default(signal.getsignal(number))], on_signal)
     try:
         yield
     except BaseException:
         if cancelling is None:
             raise
     finally:
-        _restore(caught)
+        caught.release(on_signal)
         if cancelling is not None:
             cancelling.cancel()
     if cancelling is not None:
@@ -137,23 +201,3 @@ def _is_default(handler: _Handler) -> bool:
     if isinstance(handler, functools.partial):
         return isinstance(getattr(handler.func, "__self__", None), asyncio.Runner)
     return handler in (signal.SIG_DFL, signal.default_int_handler)
-
-
-def _catch(signals: Iterable[signal.Signals], callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    detach_children()
-    loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, _Handler] = {}
-    for number in signals:
-        before[number] = signal.getsignal(number)
-        loop.add_signal_handler(number, callback)
-    return before
-
-
-def _restore(caught: dict[signal.Signals, _Handler]) -> None:
-    loop = asyncio.get_running_loop()
-    for number, handler in caught.items():
-        loop.remove_signal_handler(number)
-        if handler is not None:
-            signal.signal(number, handler)
