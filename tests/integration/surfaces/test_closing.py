@@ -20,6 +20,7 @@ from trellis_nats import FeedInterrupted, NotConnected, TransferError
 from trellis_nats.testing import NatsServer, service_under_test
 
 from tests.support.archive import Archive
+from tests.support.shop import Parcel, Shop
 
 PHOTO = Photo(photo_id="p-1", album="summer", taken=datetime(2026, 11, 29, tzinfo=UTC), tags=[])
 PICTURE = os.urandom(5_000_000)
@@ -80,3 +81,15 @@ async def test_readers_fail_when_the_connection_is_closed(nats_server: NatsServe
             await asyncio.wait_for(waiting, 5)
 
     assert [type(error) for error in errors] == [NotConnected, FeedInterrupted, NotConnected, TransferError]
+
+
+async def test_who_waits_for_a_job_is_told_at_once_that_the_connection_is_closed(
+    nats_server: NatsServer,
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        waiting = asyncio.create_task(ref.wait())
+        await anext(ref.events())  # by then, the other one waits
+
+    with pytest.raises(NotConnected, match="the connection is closed"):
+        await asyncio.wait_for(waiting, 5)

@@ -26,3 +26,7 @@ def test_headers_count_against_the_limit() -> None:
         encode_publish("a", fits, {"k": "v"}, "", LIMIT_BYTES)
     with pytest.raises(PayloadTooLarge):
         encode_publish("a", fits + b"x", None, "", LIMIT_BYTES)
+
+
+def test_acknowledgements_fit_whatever_the_limit_is() -> None:
+    assert encode_publish("a", b"+WPI", None, "", 64)

@@ -22,7 +22,7 @@ from trellis_nats._nats.jetstream.ack_subject import IN_PROGRESS
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.threads import run_in_thread
-from trellis_nats.errors import NotConnected
+from trellis_nats.errors import TransportError
 
 __all__ = ["Hold", "ProgressThread"]
 
@@ -220,7 +220,7 @@ class ProgressThread:
 def _send_progress(connection: Connection, reply: str) -> bool:
     try:
         connection.send(reply, IN_PROGRESS)
-    except NotConnected:
+    except TransportError:
         return False
     return True
 

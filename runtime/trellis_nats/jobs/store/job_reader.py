@@ -191,6 +191,7 @@ class JobReader:
             lambda message: notice.end() if message.subject in endings else None,
         )
         forget = connection.on_reconnect(lambda: self._read_again(notice))
+        forget_close = connection.on_close(lambda _: notice.arrived.set())
         self._waiter_count += 1
         try:
             with suppress(PermissionDenied):
@@ -199,6 +200,7 @@ class JobReader:
         finally:
             self._waiter_count -= 1
             forget()
+            forget_close()
             await subscription.unsubscribe()
 
     def _read_again(self, notice: _Notice) -> None:
