@@ -100,12 +100,14 @@ def admit(
         return record, Admitted()
     free = max(0, policy.max_active - active)
     places = policy.max_queued + free
-    room = ""
     if queued < places:
         longer = record.with_jobs(record.active, (*record.queued, entry))
         if fits(longer, policy, limit_bytes):
             return longer, Admitted()
         places, room = queued, "more do not fit into the record of the key"
+    else:
+        most = policy.max_queued + policy.max_active
+        room = f"room for {most} (maxActive {policy.max_active} + maxQueuedPerKey {policy.max_queued})"
     if policy.when_full == "replace-oldest" and record.queued and not strict:
         oldest, *others = record.queued
         return record._replace(queued=(*others, entry)), Displaced(oldest)
@@ -113,26 +115,16 @@ def admit(
         joined = next((job_id for job_id in _ordered_ids(record) if job_id not in unjoinable), None)
         if joined is not None:
             return record, Joined(joined)
-    existing = next(_ordered_ids(record), None)
-    room = (
-        room
-        or f"room for {policy.max_queued + policy.max_active} (maxActive {policy.max_active} + maxQueuedPerKey {policy.max_queued})"
-    )
+    reason: Reason = "active-limit"
+    limit = policy.max_active
     if active < policy.max_active or queued < policy.max_queued:
-        full = Full(
-            reason="queue-depth", active=active, queued=queued, limit=places, existing=existing, room=room
-        )
-    else:
-        stale = policy.stale_policy == "block" and any(slot.token in expired for slot in record.active)
-        full = Full(
-            reason="stale-blocked" if stale else "active-limit",
-            active=active,
-            queued=queued,
-            limit=policy.max_active,
-            existing=existing,
-            room=room,
-        )
-    return record, full
+        reason, limit = "queue-depth", places
+    elif policy.stale_policy == "block" and any(slot.token in expired for slot in record.active):
+        reason = "stale-blocked"
+    existing = next(_ordered_ids(record), None)
+    return record, Full(
+        reason=reason, active=active, queued=queued, limit=limit, existing=existing, room=room
+    )
 
 
 def fits(record: KeyRecord, policy: KeyPolicy, limit_bytes: int) -> bool:
