@@ -93,6 +93,8 @@ class KeyedCreator:
         self._reservations = reservations
         self._event_log = event_log
         self._queue = queue
+        self._template = reservations.policy.template
+        self._what = f'the payload of a job in queue "{queue}"'
 
     def key_of(self, payload: JsonValue) -> JobKey:
         """Return the key of a job.
@@ -100,16 +102,15 @@ class KeyedCreator:
         Raises:
             InvalidPayload: the payload has no key.
         """
-        template = self._reservations.policy.template
-        return resolve(template, payload, what=f'the payload of a job in queue "{self._queue}"')
+        return resolve(self._template, payload, what=self._what)
 
     def key_of_stored(
         self, event: LifecycleEvent, *, digest: str, payload: Callable[[], JsonValue]
     ) -> JobKey:
         """Return the key of a stored job, as `event_fields.key_of_stored` does."""
-        template = self._reservations.policy.template
-        what = f'the payload of a job in queue "{self._queue}"'
-        return event_fields.key_of_stored(template, event, digest=digest, payload=payload, what=what)
+        return event_fields.key_of_stored(
+            self._template, event, digest=digest, payload=payload, what=self._what
+        )
 
     def _key_of_new(self, event: NewEvent) -> JobKey:
         return self.key_of(None if event.payload is None else json.loads(event.payload))
