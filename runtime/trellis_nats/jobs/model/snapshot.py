@@ -59,22 +59,30 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
     raw_result: JsonValue
     """The result as it is stored, not validated, once the job is completed."""
     context: Context
+    """The request and trace that the job belongs to; they are those of its creation."""
     tries: int
     """How many attempts were started, except those that a stopping worker released."""
     max_tries: int
+    """How many attempts the job has."""
     last_error: str | None
+    """The error of the event that ended the job; while it has not ended, that of its last `retry`. None where there is none."""
     last_error_detail: ErrorDetail | None
     """The class and the stack of the exception behind `last_error`; None where no exception is, or no runtime stored it."""
     progress: JobProgress | None
+    """The last progress report since the job was created or retried, maybe one of an earlier attempt."""
     last_checkpoint: JsonValue
     """What a handler of the job stored last with `job.checkpoint`, as JSON; None where none did. A retry by an operator
     keeps it."""
     created_at: datetime
+    """When the job was created. Every time here is in UTC, by the clock of the process that wrote the event."""
     updated_at: datetime
+    """When its newest event was written."""
     started_at: datetime | None
     """When the newest attempt started."""
     ended_at: datetime | None
+    """When the job ended; None while it has not."""
     deadline: datetime | None
+    """When the job expires unless it has ended; None for never."""
     _payloads: PayloadReader[PayloadT] = field(repr=False, compare=False)
     _writer: str = field(repr=False, compare=False)
     _result_codec: Codec[ResultT] | None = field(repr=False, compare=False)

@@ -32,14 +32,19 @@ class JobEvent:
     state: JobState
     """The job's state after it."""
     tries: int
+    """How many attempts were started until then, except those that a stopping worker released."""
     error: str | None
+    """Why an attempt or the job failed, in events that say so."""
     error_detail: ErrorDetail | None
     """The class and the stack of the exception that failed an attempt."""
     progress: JobProgress | None
+    """The report, in the event `progress`."""
     logs: tuple[JobLogEntry, ...]
+    """The lines that the handler wrote, in the event `logged`."""
     checkpoint: JsonValue
     """What the handler stored for the next attempt, in the event `checkpoint`."""
     at: datetime
+    """When it was written, in UTC, by the clock of the process that wrote it."""
 
 
 @asynccontextmanager

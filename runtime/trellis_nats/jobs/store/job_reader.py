@@ -131,7 +131,7 @@ class JobReader:
                 endings = await self._through_outages(look, job_id, through_denials=False)
                 while not endings:
                     if loop.time() >= check_at:
-                        check = partial(self.any_event, job_id)
+                        check = partial(self._any_event, job_id)
                         await self._through_outages(check, job_id)
                         check_at = loop.time() + _EXISTS_AGAIN.total_seconds()
                     else:
@@ -145,7 +145,7 @@ class JobReader:
                             break
                 return endings
 
-    async def any_event(self, job_id: str) -> StoredEvent:
+    async def _any_event(self, job_id: str) -> StoredEvent:
         """Read an event of a job: without its payload, if it has begun. Raises as `newest`."""
         started = await self._event_log.newest_of(job_id, EventType.STARTED)
         return await self.newest(job_id) if started is None else started
