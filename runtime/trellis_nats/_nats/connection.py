@@ -58,6 +58,8 @@ class Connection:
         self._keep_in_children = in_forked_children(self._on_forked)
         self.reads: Final = {size: ReadBudget(size) for size in AnswerSize}
         """Give reads their turns, so that their answers do not cut the connection."""
+        self.followers = 0
+        """How many streams are followed (`stream_follower`)."""
         self._subscriptions = Subscriptions()
         self._replies = PendingReplies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)

@@ -142,6 +142,22 @@ async def test_a_watch_misses_no_newest_value_through_outages(nats_server: NatsS
         await asyncio.wait_for(watching, timedelta(seconds=30).total_seconds())
 
 
+async def test_many_watches_that_begin_at_once_do_not_cut_the_connection() -> None:
+    lost: list[str] = []
+    with NatsServer(config="max_pending: 16MB") as server:
+        async with OrdersService.connect(server.url) as service:
+            for number in range(32):
+                await service.orders.put(f"k{number}", Order(order_id="x" * 8000))
+            service.runtime.connection.on_disconnect(lambda: lost.append("lost"))
+
+            async def count(changes: AsyncGenerator[Change, None]) -> int:
+                async with aclosing(changes):
+                    return len(await take(changes, 32))
+
+            counts = await asyncio.gather(*(count(service.orders.watch()) for _ in range(150)))
+            assert (set(counts), lost) == ({32}, [])
+
+
 async def test_a_watch_begins_again_when_its_bucket_was_made_again(nats_server: NatsServer) -> None:
     async with OrdersService.connect(nats_server.url) as service, aclosing(service.orders.watch()) as changes:
         stream = f"KV_{service.runtime.binding.kv['orders'].bucket}"

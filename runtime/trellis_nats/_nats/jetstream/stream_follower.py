@@ -35,6 +35,11 @@ _BUFFER_MAX: Final = 256
 """How many messages wait in memory for a slow reader; the server keeps the rest."""
 _BUFFER_BYTES: Final = 32 * 1024 * 1024
 """How large they may be together: a server ends a connection that has 64 MiB under way (`read_budget`)."""
+_SHARED_MAX: Final = 1024
+"""How many messages may be under way to all followers of a connection, for the same reason: a thousand that begin at once, as after
+a restart of a service, have it cut again and again."""
+_SHARE_MIN: Final = 4
+"""How many of these each follower may have in any case."""
 _ABANDONED: Final = timedelta(minutes=1)
 """After this time without a pull request, the server removes the consumer of a follower whose process died."""
 _RETRY: Final = timedelta(milliseconds=100)
@@ -79,6 +84,7 @@ class _StreamFollower:
         self._has_received = False
         self._pull: Pull | None = None
         self._consumer = ""
+        connection.followers += 1
         self._removers = [
             connection.on_reconnect(self._mark_gap),
             connection.on_permission_error(self._on_violation),
@@ -142,11 +148,13 @@ class _StreamFollower:
     @property
     def _room(self) -> int:
         """How many more messages may be under way or wait, even if each is as large as the server accepts."""
-        at_most = min(_BUFFER_MAX, max(1, _BUFFER_BYTES // self._connection.max_payload))
+        share = max(_SHARE_MIN, _SHARED_MAX // self._connection.followers)
+        at_most = min(_BUFFER_MAX, share, max(1, _BUFFER_BYTES // self._connection.max_payload))
         return max(0, at_most - self._buffer.qsize())
 
     async def close(self) -> None:
         """Stop reading. The consumer is removed now, or by the server some time after the last pull request."""
+        self._connection.followers -= 1
         for remove in self._removers:
             remove()
         await self._end()
