@@ -1,4 +1,4 @@
-"""Exports what services count to Prometheus: `pip install trellis-nats[prometheus]`."""
+"""Exports what services count to Prometheus: `pip install "trellis-nats[prometheus]"`."""
 
 from __future__ import annotations
 

@@ -22,17 +22,17 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = (
-    Command("init", "Write a new project: a contract, its package, a service, a demo and tests."),
+    Command("init", "Write a new project that runs: a service, a demo and tests."),
     Command("facade", "Generate the packages of contracts, or check them."),
     Command("validate", "Report every problem of contracts, and write nothing."),
     Command("fmt", "Format manifests: white space changes, and nothing else."),
-    Command("digest", "Print the digest of contracts, which identifies their meaning on the wire."),
+    Command("digest", "Print the digest of contracts, which identifies their version."),
     Command(
         "breaking",
-        "Report which changes of contracts break what exists: callers, listeners, queued jobs, stored values.",
+        "Report which changes break callers, queued jobs or values.",
     ),
     Command("schema", "Print the JSON Schema of manifests, for editors."),
-    Command("explain", "Print what a member of a manifest, a rule or an error of the runtime means."),
+    Command("explain", "Print what a member of a manifest, a rule or an error means."),
 )
 """In the order of `trellis-gen --help`."""
 
