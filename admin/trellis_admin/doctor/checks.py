@@ -48,6 +48,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     queues.check_pauses,
     queues.check_unworked,
     queues.check_version_waits,
+    queues.check_standing,
     queues.check_workers,
     queues.check_blocked,
     queues.check_dead,

@@ -19,7 +19,7 @@ from trellis_nats.jobs.model.subjects import STREAM, WORK_PREFIX
 from trellis_nats.jobs.pause import QueuePause
 from trellis_nats.provision import Change
 
-from trellis_admin.queries import VersionWait
+from trellis_admin.queries import Attention, VersionWait
 
 __all__ = [
     "ContractFacts",
@@ -147,6 +147,8 @@ class IndexFacts:
     """How many jobs ended as stale within the last day and were not created again."""
     version_waits: tuple[VersionWait, ...] = ()
     """Jobs that no free worker begins, and that another version of the contract wrote."""
+    attention: tuple[Attention, ...] = ()
+    """What needs an operator, as the console names it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,13 +17,15 @@ from trellis_admin.doctor.facts import Facts, IndexFacts, ProjectionFacts
 from trellis_admin.doctor.findings import Finding, Severity
 from trellis_admin.projection import Database, catch_up, check_projection, connect_reader
 from trellis_admin.projection.follower import Progress, ignore_progress
-from trellis_admin.queries import count_stale, find_version_waits
+from trellis_admin.queries import count_stale, find_version_waits, read_overview
 from trellis_admin.session import default_database
 
 __all__ = ["check_differences", "check_index", "read_index"]
 
 _SHOWN: Final = 3
 _LATELY: Final = timedelta(days=1)
+_WINDOW: Final = timedelta(hours=1)
+"""For how long a job usually runs."""
 
 
 async def read_index(
@@ -54,6 +56,7 @@ async def read_index(
             return IndexFacts(
                 stale_lately=count_stale(reader, at - _LATELY),
                 version_waits=tuple(find_version_waits(reader, at)),
+                attention=read_overview(reader, _WINDOW, at).attention,
             )
 
     return await asyncio.to_thread(ask)

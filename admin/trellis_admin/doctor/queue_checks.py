@@ -12,9 +12,9 @@ from trellis_nats.jobs.pause import HOLD_SINCE
 from trellis_nats.provision import Creation, Refusal, Update
 from trellis_nats.provision.compare import filters_of
 
-from trellis_admin.doctor.facts import Facts, HeartbeatFacts, QueueFacts
+from trellis_admin.doctor.facts import Facts, HeartbeatFacts, IndexFacts, QueueFacts
 from trellis_admin.doctor.findings import Finding, Severity
-from trellis_admin.queries import BLOCKED_AFTER
+from trellis_admin.queries import BLOCKED_AFTER, AttentionKind
 
 __all__ = [
     "check_advisories",
@@ -30,6 +30,7 @@ __all__ = [
     "check_platform",
     "check_removed_queues",
     "check_stale",
+    "check_standing",
     "check_two_ack_waits",
     "check_unknown_consumers",
     "check_unworked",
@@ -217,12 +218,18 @@ def check_unworked(facts: Facts) -> Iterator[Finding]:
     for queue in facts.queues:
         work = queue.work
         is_alive = any(_is_fresh(facts, beat) for beat in facts.heartbeats if _is_of(beat, queue))
-        if work.pending and not work.waiting and not is_alive and queue.pause is None:
+        jobs = work.pending + work.ack_pending
+        if jobs and not work.waiting and not is_alive and queue.pause is None:
+            fetched = (
+                f"; a worker that is gone had fetched {work.ack_pending:,} of them"
+                if work.ack_pending
+                else ""
+            )
             yield Finding(
                 check="queue-without-workers",
                 severity=Severity.WARNING,
                 subject=queue.name,
-                text=f"{plural(work.pending, 'job waits', 'jobs wait')}, and no worker pulls from the queue",
+                text=f"{plural(jobs, 'job waits', 'jobs wait')}, and no worker pulls from the queue{fetched}",
                 remedy="start a worker of the service; if the queue was removed from the contract, see `trellis doctor PACKAGE`",
             )
 
@@ -247,6 +254,36 @@ def check_version_waits(facts: Facts) -> Iterator[Finding]:
             remedy=f"run a process of that version, or one with an upcaster; else they fail when `version_patience` ends, by default after an hour "
             f"(docs/guides/changing-a-contract.md). `trellis jobs list queue:{wait.service}/{wait.queue} contract:{wait.digest[:12]} state:pending,retry` lists them",
         )
+
+
+def check_standing(facts: Facts) -> Iterator[Finding]:
+    """Jobs wait, and none begins: every slot is taken for long, or slots are free."""
+    index = IndexFacts() if facts.index is None else facts.index
+    explained = {(wait.service, wait.queue) for wait in index.version_waits}
+    for item in index.attention:
+        is_standing = item.kind in {AttentionKind.NO_SLOT, AttentionKind.STUCK}
+        if not is_standing or item.since is None or (item.service, item.queue) in explained:
+            continue
+        waits = plural(item.number, "job waits", "jobs wait")
+        length = f"{(facts.at - item.since) / timedelta(minutes=1):.0f} min"
+        name = f"{item.service}/{item.queue}"
+        if item.kind is AttentionKind.NO_SLOT:
+            yield Finding(
+                check="slots-taken",
+                severity=Severity.WARNING,
+                subject=name,
+                text=f"{waits}, and none has begun for {length}: every slot is taken by a job that runs",
+                remedy=f"`trellis jobs list queue:{name} state:active` lists them, and `trellis jobs stack ID` shows what one does; "
+                "`trellis jobs cancel ID` ends one that looks at `job.is_cancelled`. If all is well, start more workers",
+            )
+        else:
+            yield Finding(
+                check="queue-stands-still",
+                severity=Severity.WARNING,
+                subject=name,
+                text=f"{waits}, the oldest for {length}, and no worker begins it, although slots are free",
+                remedy="look at the log and at /readyz of the workers of the queue; `trellis workers` lists them",
+            )
 
 
 def check_workers(facts: Facts) -> Iterator[Finding]:

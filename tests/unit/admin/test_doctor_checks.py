@@ -17,7 +17,7 @@ from trellis_admin.doctor.facts import (
     ServerFacts,
     StreamFacts,
 )
-from trellis_admin.queries import VersionWait
+from trellis_admin.queries import Attention, AttentionKind, VersionWait
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats.grants import publish
 from trellis_nats.jobs.pause import QueuePause
@@ -55,6 +55,48 @@ def test_a_worker_that_said_that_it_stops_is_not_silent() -> None:
     assert "heartbeats-silent" not in found(
         replace(FACTS, heartbeats=(beat(timedelta(seconds=80), is_stopping=True),))
     )
+
+
+def test_queues_that_stand_still_are_named_with_what_to_look_at() -> None:
+    full = Attention(
+        kind=AttentionKind.NO_SLOT,
+        service="shop",
+        queue="pack",
+        subject="pack",
+        fingerprint=None,
+        number=432,
+        since=AT - timedelta(minutes=17),
+    )
+    facts = replace(FACTS, index=IndexFacts(attention=(full, replace(full, kind=AttentionKind.STUCK))))
+
+    taken, stuck = [one for one in examine(facts) if one.subject == "shop/pack"]
+
+    assert (taken.check, taken.severity, stuck.check) == (
+        "slots-taken",
+        Severity.WARNING,
+        "queue-stands-still",
+    )
+    assert (
+        taken.text == "432 jobs wait, and none has begun for 17 min: every slot is taken by a job that runs"
+    )
+    assert "`trellis jobs list queue:shop/pack state:active`" in taken.remedy
+    assert (
+        stuck.text == "432 jobs wait, the oldest for 17 min, and no worker begins it, although slots are free"
+    )
+
+
+def test_jobs_that_a_dead_worker_had_fetched_wait_for_a_worker_too() -> None:
+    work = ConsumerInfo(pending=1, ack_pending=6)
+    queue = QueueFacts(service="shop", queue="pack", consumer="c", work=work, work_stream="JOBS_WORK")
+    named = replace(FACTS, queues=(queue,))
+
+    (finding,) = [one for one in examine(named) if one.check == "queue-without-workers"]
+
+    assert (
+        finding.text
+        == "7 jobs wait, and no worker pulls from the queue; a worker that is gone had fetched 6 of them"
+    )
+    assert "queue-without-workers" not in found(replace(named, heartbeats=(beat(timedelta(seconds=5)),)))
 
 
 def test_a_blocked_event_loop_is_named_by_its_worker() -> None:
