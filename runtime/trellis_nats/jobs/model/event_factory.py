@@ -196,6 +196,14 @@ def _write_context(context: Context) -> str:
     )
 
 
+def read_text(error: BaseException, most: int) -> str:
+    """Return the first characters of an exception's text. Its class may be one whose `__str__` raises."""
+    try:
+        return str(error)[:most]
+    except Exception:  # noqa: BLE001 - its `__str__` may raise anything
+        return "the error's text cannot be read"
+
+
 def shorten(text: str) -> str:
     """Cut a text to 8 KiB and replace its control characters, before it is stored or logged."""
     # Cut first: the text may have millions of characters, each of which has at least one byte.

@@ -14,7 +14,7 @@ from trellis_nats._support.callables import find_parameter_problem, is_coroutine
 from trellis_nats._versions import is_digest
 from trellis_nats.codec import Codec, decode_json, encode_json, list_issues
 from trellis_nats.errors import ConfigurationError, HandlerConflict, InvalidPayload, UpcastFailed
-from trellis_nats.jobs.model.event_factory import shorten
+from trellis_nats.jobs.model.event_factory import read_text, shorten
 from trellis_nats.jobs.model.type_vars import PayloadT
 from trellis_nats.json_types import JsonObject
 
@@ -174,7 +174,9 @@ class PayloadReader(Generic[PayloadT]):
         except ValidationError as error:
             raise _NotUpcastError(f"raised: {InvalidPayload('what it builds', list_issues(error))}") from None
         except BaseException as error:
-            raise _NotUpcastError(f"raised {type(error).__name__}: {_text(error)}") from error
+            raise _NotUpcastError(
+                f"raised {type(error).__name__}: {shorten(read_text(error, _TEXT_MAX))}"
+            ) from error
         # Written and read again, it is what a handler gets from the wire, and every schema is checked, nested ones too.
         try:
             value = self._codec.decode(self._codec.write(returned).text)
@@ -190,10 +192,3 @@ class PayloadReader(Generic[PayloadT]):
 
 class _NotUpcastError(Exception):
     """Why an upcaster gave no payload."""
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return shorten(str(error)[:_TEXT_MAX])
-    except Exception:  # noqa: BLE001 - its class may be one whose `__str__` raises
-        return "the error's text cannot be read"

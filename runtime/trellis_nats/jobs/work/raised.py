@@ -11,7 +11,7 @@ from typing import Final
 
 from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats.errors import JobCancelled, JobFailed, JobRetry, TimedeltaExpected
-from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX
+from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX, read_text
 from trellis_nats.jobs.model.outcome import Ending, Failed, Raised, Withdrawn
 from trellis_nats.jobs.work.failure_detail import describe_failure
 
@@ -65,8 +65,4 @@ def _text(error: BaseException, leaves: list[BaseException]) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """Return the beginning of an error's text. Its class may be one whose `__str__` raises."""
-    try:
-        return str(error)[: ERROR_BYTES_MAX + 1]
-    except Exception:  # noqa: BLE001 - likewise
-        return "the error's text cannot be read"
+    return read_text(error, ERROR_BYTES_MAX + 1)
