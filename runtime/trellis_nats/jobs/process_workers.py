@@ -119,7 +119,7 @@ class ProcessWorkers:
 
     async def stop(self, grace: GracePeriod) -> None:
         """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `release`."""
-        self._process.stop(grace.length)
+        self._process.note_stopping(grace.length)
         self._heartbeats.publish()
         self._log_stop(grace.length)
         workers, self._workers = self._workers, []
@@ -130,7 +130,7 @@ class ProcessWorkers:
         """Give back the jobs of the handlers that still run, and end the heartbeats."""
         stopped, self._stopped = self._stopped, []
         await asyncio.gather(*(worker.release() for worker in stopped))
-        self._process.end()
+        self._process.note_stopped()
         self._heartbeats.stop()
         self._process.loop_lag.stop()
         await self._thread.stop()

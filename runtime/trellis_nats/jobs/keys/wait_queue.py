@@ -83,15 +83,15 @@ class WaitQueue:
     def take_entry_check(self) -> bool:
         """Return whether a check includes the waiting jobs of the record: the first one, then one every 10 s or more."""
         at = monotonic()
-        if at - self.entries_checked_at < _CHECKS_PER_ENTRY_CHECK * self._pause():
+        if at - self.entries_checked_at < _CHECKS_PER_ENTRY_CHECK * self._check_interval():
             return False
         self.entries_checked_at = at
         return True
 
-    def _pause(self) -> float:
+    def _check_interval(self) -> float:
         """Return the seconds between two checks without a notification, at most a lease: a key is blocked no longer."""
-        pause = min(_PAUSE_PER_CHECK * self.check_took, self.lease.total_seconds())
-        return max(_POLL.total_seconds(), pause)
+        interval = min(_PAUSE_PER_CHECK * self.check_took, self.lease.total_seconds())
+        return max(_POLL.total_seconds(), interval)
 
     def add(self, waiter: Waiter) -> None:
         """Add a waiter."""
@@ -140,7 +140,7 @@ class WaitQueue:
 
     def _next_check(self) -> float:
         """Return in how many seconds the first waiter checks the record if it is not woken."""
-        seconds = self._pause() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter is not a secret
+        seconds = self._check_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter is not a secret
         record = self.record
         expiry = None if record is None else self.observations.next_expiry(record, at=monotonic())
         if expiry is not None:

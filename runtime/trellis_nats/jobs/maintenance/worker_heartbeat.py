@@ -46,11 +46,11 @@ class WorkerProcess:
         self._grace_ends_at: datetime | None = None
         self._has_stopped = False
 
-    def stop(self, grace: timedelta) -> None:
+    def note_stopping(self, grace: timedelta) -> None:
         """Say from now on that the process stops, and when its handlers must have ended."""
         self._grace_ends_at = later(now(), grace)
 
-    def end(self) -> None:
+    def note_stopped(self) -> None:
         """Say from now on that the workers have stopped."""
         self._has_stopped = True
 
