@@ -23,10 +23,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueStats:
-    """How many jobs a queue has, by where they are. Each job that has not ended is in one of `waiting`, `delivered` and `parked`.
+    """How many jobs a queue has, by where they are.
 
-    The numbers are read one after the other, so a job that moves meanwhile may be counted twice or not at all. A new job counts
-    from when the server has copied it to the work stream, usually some milliseconds later.
+    Each job that has not ended is in one of `waiting`, `delivered` and `parked`. The numbers are read one after the other,
+    so a job that moves meanwhile may be counted twice or not at all. A new job counts from when the server has copied it
+    to the work stream, usually some milliseconds later.
     """
 
     waiting: int

@@ -101,8 +101,8 @@ class LifecycleEvent(_Wire):
     def parse(cls, data: bytes) -> Self | None:
         """Read an event; None for bytes that are not one.
 
-        A payload, a result or a checkpoint that pydantic cannot parse hides neither the job nor its state: text with lone surrogates, for
-        example, which JavaScript writes. It is read, but not written again.
+        A payload, a result or a checkpoint that pydantic cannot parse hides neither the job nor its state: text with lone
+        surrogates, for example, which JavaScript writes. It is read, but not written again.
         """
         try:
             return cls.model_validate_json(data)

@@ -129,8 +129,8 @@ def snapshot_of(
 ) -> JobSnapshot[PayloadT, ResultT] | None:
     """Build a snapshot; None when the job was never created.
 
-    `events` holds the newest event of each type, oldest first. The history of a job that begins again may have been purged up to
-    the `retried` event, which has all that the job needs.
+    `events` holds the newest event of each type, oldest first. The history of a job that begins again may have been purged
+    up to the `retried` event, which has all that the job needs.
     """
     openings = {stored.event.event_type: stored for stored in events if begins_history(stored.event)}
     first = openings.get(EventType.CREATED) or openings.get(EventType.RETRIED)

@@ -42,10 +42,8 @@ class WorkEventReader(Generic[PayloadT]):
 
     def __init__(self, payloads: PayloadReader[PayloadT]) -> None:
         self._payloads = payloads
-        payload: Any = (
-            payloads.shape,
-            ...,
-        )  # Any: no type checker knows the type of a field that is made at run time
+        # Any: no type checker knows the type of a field that is made at run time
+        payload: Any = (payloads.shape, ...)
         self._event = create_model("DecodedEvent", __base__=_DecodedEvent, payload=payload)
 
     def read(self, data: bytes, digest: str) -> LifecycleEvent | None:

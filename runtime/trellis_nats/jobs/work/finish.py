@@ -166,10 +166,11 @@ async def acknowledge(item: WorkItem, settlement: Settlement) -> None:
 async def reject_unknown(message: Delivery, queue: str, job_id: str) -> None:
     """Postpone a message whose job has no events; remove it once it has been delivered several times.
 
-    An earlier delivery does not prove that the history is gone: any replica may answer the read of a worker, and so may a mirror
-    with `mirror_direct`, which has the event a moment after the work stream has its copy. An answer of the leader would prove it
-    only together with the leader's last sequence, in one answer, if that is not below the `source_sequence` of the message: during an
-    election two servers may answer as leaders. `STREAM.INFO` with a `subjects_filter` says both, but workers have no permission for it.
+    A read that finds nothing does not prove that the history is gone. A replica may have answered it, or a mirror with
+    `mirror_direct`, which get an event a moment after the work stream has its copy. Nor does an answer of the leader prove
+    it: during an election two servers may answer as leaders. It would need the leader's last sequence in the same answer,
+    to compare with the `source_sequence` of the message. `STREAM.INFO` with a `subjects_filter` has both, but workers have
+    no permission for it.
     """
     if message.delivered < _DELIVERIES_UNKNOWN_MAX:
         await message.nak(_NOT_STORED_YET)

@@ -81,11 +81,14 @@ class VersionPatience:
         if not self.is_foreign(item):
             return problem
         return (
-            f"{problem}; contract version {item.digest} wrote it, this worker has version {self._version.digest}, and no worker that "
-            f"can read it took it within {describe_duration(self._patience)}"
+            f"{problem}; contract version {item.digest} wrote it, this worker has version {self._version.digest}, and no "
+            f"worker that can read it took it within {describe_duration(self._patience)}"
         )
 
 
 def _age(item: WorkItem) -> timedelta:
-    """Return how long the server has had the message: deliveries for other reasons, such as processes that stop, take no time."""
+    """Return how long the server has had the message.
+
+    Deliveries may be many within no time, for other reasons: processes that stop, for example.
+    """
     return max(item.parking.server_clock.now() - item.message.stored_at, timedelta(0))
