@@ -93,7 +93,7 @@ class Runtime:
         self._connection: Connection | None = None
         self._grace: GracePeriod | None = None
         self._has_started = False
-        self._stopping = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._permission_check: Callable[[], Awaitable[frozenset[Grant]]] | None = None
         self._denied = frozenset[Grant]()
         self._job_results: dict[str, Callable[[str], Awaitable[object]]] = {}
@@ -245,29 +245,35 @@ class Runtime:
             PermissionsMissing: the account lacks permissions that the handlers need; nothing was started.
         """
         self.connection.require_own_loop()
-        if self._has_started:
-            raise ConfigurationError(f"{self.contract.id} has started already")
-        await self.check_permissions()
-        self._has_started = True
-        self.health.enter(Phase.STARTING)
-        if any(surface.takes_calls and surface.is_served() for surface in self._surfaces):
-            self._log_how_calls_are_checked()
-        try:
-            for surface in self._surfaces:
-                await surface.start()
-        except BaseException:
-            await self.stop(timedelta(0))
-            raise
-        self.health.enter(Phase.WORKING)
+        async with self._changing:
+            if self._has_started:
+                raise ConfigurationError(f"{self.contract.id} has started already")
+            await self.check_permissions()
+            self._has_started = True
+            self.health.enter(Phase.STARTING)
+            if any(surface.takes_calls and surface.is_served() for surface in self._surfaces):
+                self._log_how_calls_are_checked()
+            try:
+                for surface in self._surfaces:
+                    await surface.start()
+            except BaseException:
+                await run_to_end(self._stop(GracePeriod(timedelta(0))))
+                raise
+            self.health.enter(Phase.WORKING)
 
     async def stop(self, grace: timedelta) -> None:
-        """Stop every surface, all at the same time; then release what could not be stopped.
+        """Stop every surface, all at the same time; then release what could not be stopped. A start ends before that.
 
         A cancellation ends the grace period, and is raised when everything has stopped.
         """
         self.connection.require_own_loop()
-        async with self._stopping:
-            await run_to_end(self._stop(GracePeriod(grace)), on_cancel=self.end_grace)
+        period = GracePeriod(grace)
+
+        def end() -> None:
+            period.end()
+            self.end_grace()  # that of another stop, which comes first
+
+        await run_to_end(self._stop_in_turn(period), on_cancel=end)
 
     async def open(self) -> None:
         """Begin what surfaces do as long as there is a connection."""
@@ -284,6 +290,10 @@ class Runtime:
         """End the grace period of a stop that is under way: cancel what still runs."""
         if self._grace is not None:
             self._grace.end()
+
+    async def _stop_in_turn(self, grace: GracePeriod) -> None:
+        async with self._changing:
+            await self._stop(grace)
 
     async def _stop(self, grace: GracePeriod) -> None:
         self.health.enter(Phase.STOPPING)

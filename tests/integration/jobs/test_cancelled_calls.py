@@ -1,15 +1,21 @@
-"""Calls that are cancelled at any moment at which they wait end as cancelled, and leave nothing behind."""
+"""Calls that are cancelled at any moment at which they wait, or meet each other, leave nothing behind."""
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
-from trellis_nats import JobState
+from trellis_nats import ConfigurationError, JobState
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.cancelled_awaits import cancel_everywhere
+from tests.support.eventually import eventually
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+
+def heartbeats() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.endswith("heartbeat")]
 
 
 async def create_and_await(shop: Shop) -> None:
@@ -53,6 +59,27 @@ async def test_no_cancellation_of_a_call_is_lost(
         await create_and_await(shop)
 
 
+async def test_a_stop_during_the_start_leaves_nothing_running(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        async def has_no_worker() -> bool:
+            info = await get_consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
+            return info is not None and info.waiting == 0
+
+        starting = asyncio.create_task(shop.start())
+        await eventually(heartbeats)
+        await shop.stop()
+        await starting
+        await eventually(has_no_worker)
+
+        starts = await asyncio.gather(shop.start(), shop.start(), return_exceptions=True)
+        assert [type(error) for error in starts] == [type(None), ConfigurationError]
+
+
 @pytest.mark.parametrize("is_stopping", [False, True], ids=["working", "stopping"])
 async def test_a_service_that_is_cancelled_at_each_wait_gives_its_jobs_back(
     nats_server: NatsServer, is_stopping: bool
@@ -85,4 +112,4 @@ async def test_a_service_that_is_cancelled_at_each_wait_gives_its_jobs_back(
 
         snapshot = await ref.get()
         assert (snapshot.state, snapshot.tries) == (JobState.RETRY, 0)
-        assert [thread.name for thread in threading.enumerate() if thread.name.endswith("heartbeat")] == []
+        assert heartbeats() == []
