@@ -22,6 +22,7 @@ from trellis_nats.errors import InvalidPayload
 from trellis_nats.events.envelope import ReceivedEvent, read_event
 from trellis_nats.events.grants import subscribe_grants
 from trellis_nats.events.receive_buffer import ReceiveBuffer
+from trellis_nats.events.shared_subscription import SharedSubscription
 from trellis_nats.grants import Grant, Role
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
@@ -102,6 +103,7 @@ class EventSource(Generic[EventT]):
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
         self._description = describe_reception(spec.name)
+        self._subscription = SharedSubscription(spec.filter)
         runtime.register(_SourceSurface(spec))
 
     def __repr__(self) -> str:
@@ -127,21 +129,19 @@ class EventSource(Generic[EventT]):
         connection = self._runtime.connection
         connection.require_own_loop()
         buffer = ReceiveBuffer(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
-        subscription = connection.subscribe(self.spec.filter, buffer.put)
         remove = connection.on_close(buffer.fail)
         try:
-            await connection.flush()
-            yield EventSubscription(
-                self._codec,
-                buffer,
-                connection.require_own_loop,
-                self._description,
-                ContractVersion(self._runtime.contract.digest),
-            )
+            async with self._subscription.receive(connection, buffer.put):
+                yield EventSubscription(
+                    self._codec,
+                    buffer,
+                    connection.require_own_loop,
+                    self._description,
+                    ContractVersion(self._runtime.contract.digest),
+                )
         finally:
             remove()
             buffer.close()
-            await subscription.unsubscribe()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
@@ -129,6 +130,35 @@ async def test_a_slow_reader_loses_the_oldest_events_and_sees_how_many(
     assert 'event "Orders.Shipped": the reader is too slow' in caplog.text
 
 
+async def test_many_subscribers_of_a_process_do_not_cut_its_connection() -> None:
+    with NatsServer(config="max_pending: 4MB") as server:
+        async with (
+            OrdersService.connect(server.url) as service,
+            OrdersClient.connect(server.url) as client,
+            AsyncExitStack() as stack,
+            asyncio.timeout(20),
+        ):
+            subscribers = [await stack.enter_async_context(client.shipped.subscribe()) for _ in range(200)]
+            for name in "ab":
+                await service.shipped.publish(Shipped(order_id=name * 100_000))
+
+            received = [[(await anext(events)).event.order_id[0] for _ in "ab"] for events in subscribers]
+    assert received == [["a", "b"]] * 200
+
+
+async def test_a_subscriber_that_leaves_does_not_end_the_others(
+    service: OrdersService, client: OrdersClient
+) -> None:
+    async with client.shipped.subscribe() as stays:
+        async with client.shipped.subscribe():
+            pass
+        await service.shipped.publish(Shipped(order_id="o1"))
+        assert (await anext(stays)).event.order_id == "o1"
+    async with client.shipped.subscribe() as again:
+        await service.shipped.publish(Shipped(order_id="o2"))
+        assert (await anext(again)).event.order_id == "o2"
+
+
 async def test_a_subscription_survives_a_reconnect(nats_server: NatsServer, service: OrdersService) -> None:
     async with (
         Proxy(nats_server.port) as proxy,
@@ -172,3 +202,11 @@ async def test_a_denied_subscription_raises_at_once() -> None:
             with pytest.raises(PermissionDenied, match=r'may not subscribe to "events.v1.Orders.Shipped"'):
                 async with client.shipped.subscribe():
                     pass
+            refused = await asyncio.gather(*map(subscribe, [client] * 2), return_exceptions=True)
+
+    assert list(map(type, refused)) == [PermissionDenied] * 2
+
+
+async def subscribe(client: OrdersClient) -> None:
+    async with client.shipped.subscribe():
+        pass
