@@ -65,6 +65,7 @@ class Rule(StrEnum):
     INVALID_PATTERN = "invalid-pattern"
     ENDLESS_SCHEMA = "endless-schema"
     UNTRANSLATABLE_SCHEMA = "untranslatable-schema"
+    DOUBTFUL_SCHEMA = "doubtful-schema"
     UNENFORCED_KEYWORD = "unenforced-keyword"
     IGNORED_DEFAULT = "ignored-default"
     UNUSED_SCHEMA = "unused-schema"

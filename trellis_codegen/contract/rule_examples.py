@@ -190,6 +190,7 @@ RULE_EXAMPLES: Final[dict[Rule, RuleExample]] = {
     Rule.INVALID_PATTERN: _member({"type": "string", "pattern": "["}),
     Rule.ENDLESS_SCHEMA: _schema(anyOf=[{"$ref": "#"}, {"type": "string"}]),
     Rule.SCHEMA_TOO_LARGE: _schema(anyOf=[{"const": number} for number in range(2_001)]),
+    Rule.DOUBTFUL_SCHEMA: _member({"type": "integer", "minimum": 5, "maximum": 3}),
     Rule.UNENFORCED_KEYWORD: _member({"type": "string", "format": "hostname"}),
     Rule.IGNORED_DEFAULT: _member({"type": "string", "default": 5}),
     Rule.NO_PYTHON_NAME: _schema(type="object", properties={"名前": _TEXT}),

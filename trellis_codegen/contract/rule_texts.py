@@ -238,6 +238,11 @@ _SCHEMAS: Final = {
     Rule.UNTRANSLATABLE_SCHEMA: RuleText(
         "No model can be generated for the schema.", "Simplify it, and report it as a bug of trellis-gen."
     ),
+    Rule.DOUBTFUL_SCHEMA: _warn(
+        "Keywords of a schema contradict each other, so that no value matches, or a keyword says nothing: a constant that never matches, a "
+        "keyword for values of another type, a required member that is not declared.",
+        "Correct the keyword.",
+    ),
     Rule.UNENFORCED_KEYWORD: _warn(
         "The models do not check this keyword: values that violate it are accepted.",
         "Check it in your code, or ignore the warning. [Schemas](schemas.md) lists what is enforced.",

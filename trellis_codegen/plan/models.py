@@ -18,6 +18,7 @@ from trellis_codegen.problems import Problem, ProblemsFound, Severity, place
 from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
+from trellis_codegen.schemas.contradictions import find_contradictions
 from trellis_codegen.schemas.event_header import without_required_header
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
 from trellis_codegen.schemas.origins import report_losses
@@ -112,7 +113,10 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     schemas = {name: prepare_schema(schema) for name, schema in schemas.items()}
     schemas |= {name: without_required_header(schemas[name]) for name in events & schemas.keys()}
     problems += [
-        problem for name, schema in schemas.items() for problem in find_unenforced(schema, ("schemas", name))
+        problem
+        for name, schema in schemas.items()
+        for find in (find_unenforced, find_contradictions)
+        for problem in find(schema, ("schemas", name))
     ]
     drafts, failures = _split_schemas(schemas)
     problems += [

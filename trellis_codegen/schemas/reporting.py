@@ -28,6 +28,9 @@ __all__ = ["find_unenforced"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
+_FORMATS = {"datetime": "date-time", "timestamp": "date-time", "guid": "uuid"}
+"""What other languages call a format, without case, `-` and `_`."""
+
 
 def find_unenforced(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
     """Yield a warning for each keyword of a named schema, or of a schema inside it, that no model checks."""
@@ -64,7 +67,10 @@ def _find_unchecked(node: JsonObject) -> Iterator[tuple[Rule, str, str]]:
 
 
 def _suggest_keyword(keyword: str, node: JsonObject) -> str | None:
-    """Return what to write for a keyword of OpenAPI, or for a misspelt one."""
+    """Return what to write for a keyword of OpenAPI, for a misspelt one, and for a format of other languages."""
+    if keyword == "format":
+        meant = _FORMATS.get(str(node[keyword]).casefold().replace("-", "").replace("_", ""))
+        return f'did you mean "{meant}"?' if meant else None
     known = STRUCTURAL | CONSTRAINTS | DESCRIPTIVE
     if (keyword, node[keyword]) == ("nullable", True) and isinstance(kind := node.get("type"), str):
         return f'write "type": ["{kind}", "null"]'
