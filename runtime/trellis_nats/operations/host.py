@@ -161,6 +161,11 @@ class OperationsHost(Surface):
         """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
         self._runtime.connection.require_own_loop()
 
+    @property
+    def is_handling(self) -> bool:
+        """Whether a handler of an operation runs in this process, or is about to."""
+        return any(kind.runner.is_handling for kind in self._kinds.values())
+
     def add(self, runner: OperationRunner, codecs: OperationCodecs, signals: SignalCodecs) -> None:
         """Run operations of one more kind."""
         self._kinds[runner.spec.name] = _Kind(runner, codecs, signals)

@@ -104,6 +104,12 @@ class OperationRunner:
         """Whether no further operation may be accepted in this process."""
         return self._is_stopping or len(self._tasks) >= self._registered.concurrency + _WAITING_MAX
 
+    @property
+    def is_handling(self) -> bool:
+        """Whether a handler runs in this process, or is about to. An operation that follows a job has none any more."""
+        executions = (execution.record.execution for execution in self._executions.values())
+        return any(execution is not None and execution.job is None for execution in executions)
+
     def __contains__(self, operation_id: object) -> bool:
         return operation_id in self._tasks
 

@@ -15,6 +15,7 @@ from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.pause import read_pause
 from trellis_nats.jobs.queue_surface import QueueSurface
+from trellis_nats.operations.host import OperationsHost
 from trellis_nats.runtime import Runtime
 from trellis_nats.testing.clock import TestClock
 from trellis_nats.testing.job_history import JobHistory
@@ -25,6 +26,8 @@ __all__ = ["Drain", "NotDrained"]
 _POLL_SECONDS: Final = 0.002
 _PAUSES_SECONDS: Final = 0.1
 """Between two looks at the pauses of queues."""
+_HANDLER_SECONDS: Final = 0.5
+"""How long a drain with nothing left waits for handlers of operations, which may create jobs. One that is silent for so long waits itself."""
 _NEARLY: Final = timedelta(milliseconds=100)
 """What is due so soon after the end of a drain is still worked: clocks differ a little."""
 _LISTED_MAX: Final = 5
@@ -72,7 +75,7 @@ class Drain:
         look_at_pauses = monotonic() + _PAUSES_SECONDS
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                while (outlook := await self._look()) is not None:
+                while (outlook := await self._look_until_settled()) is not None:
                     if not outlook.busy:
                         due = min(outlook.waits)
                         if is_beyond(due):
@@ -94,6 +97,15 @@ class Drain:
     async def _count_attempts(self) -> int:
         events = await self._history.read()
         return sum(event.event_type == EventType.STARTED for event in events)
+
+    async def _look_until_settled(self) -> _Outlook | None:
+        """Return what is left to do; None when nothing is, and no handler of an operation is about to create a job."""
+        until = monotonic() + _HANDLER_SECONDS
+        while True:
+            outlook = await self._look()
+            if outlook is not None or not self._is_handling_operations() or monotonic() >= until:
+                return outlook
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _look(self) -> _Outlook | None:
         """Return what is left to do; None when nothing is."""
@@ -136,6 +148,11 @@ class Drain:
                 return
             texts.append(f"queue {queue} is {pause}")
         raise NotDrained(f"{'; '.join(texts)}. Its jobs begin after `resume()` of the queue")
+
+    def _is_handling_operations(self) -> bool:
+        return any(
+            isinstance(surface, OperationsHost) and surface.is_handling for surface in self._runtime.surfaces
+        )
 
     def _waiting(self) -> dict[str, datetime]:
         now = self._clock.now()

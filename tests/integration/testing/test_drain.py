@@ -15,7 +15,11 @@ from orders_participant import (
     OrderItem,
     OrdersClient,
     OrderShippedEvent,
+    OrdersProcessOperation,
     OrdersService,
+    ProcessOrderProgress,
+    ProcessOrderRequest,
+    ProcessOrderResult,
     ReserveInventoryPayload,
     SyncTicketsJob,
     SyncTicketsPayload,
@@ -28,6 +32,7 @@ from trellis_nats import (
     JobFailed,
     JobProgress,
     JobState,
+    OperationState,
     Rejected,
     RpcContext,
     Runtime,
@@ -51,6 +56,31 @@ async def orders() -> AsyncIterator[ServiceUnderTest[OrdersService]]:
     async with service_under_test(OrdersService) as orders:
         orders.service.consumers.shipped_audit.leave_to_others()
         yield orders
+
+
+async def test_jobs_that_the_handler_of_an_operation_creates_are_worked(
+    orders: ServiceUnderTest[OrdersService],
+) -> None:
+    queue = orders.service.jobs.sync_tickets
+
+    @queue.handle
+    async def sync_tickets(job: SyncTicketsJob) -> SyncTicketsResult:
+        return SyncTicketsResult(synced=1)
+
+    @orders.service.operations.orders.process.handle
+    async def process(operation: OrdersProcessOperation) -> ProcessOrderResult:
+        for step in ("one", "two", "three"):
+            await operation.progress(ProcessOrderProgress(step=step, message=step))
+        await queue.create(PAYLOAD)
+        await operation.cancelled.wait()
+        return ProcessOrderResult(order_id="o-1", status="done")
+
+    async with orders.client(OrdersClient) as client:
+        run = await client.operations.orders.process.start(ProcessOrderRequest(order_id="o-1"))
+        report = await orders.drain()
+
+        assert report.states == {"completed": 1}
+        assert (await run.get()).state is OperationState.RUNNING
 
 
 async def test_jobs_that_jobs_create_are_worked_too(shop: ServiceUnderTest[Shop]) -> None:
