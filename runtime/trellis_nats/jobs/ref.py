@@ -99,7 +99,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             after = 0
             while True:
                 endings = await self._reader.wait_ended(self._id, is_stored=self._is_stored, after=after)
-                events = await self._reader.complete(self._id, endings)
+                events = await self._reader.ended_snapshot_events(self._id, endings)
                 snapshot = self._snapshot(events)
                 if snapshot.is_terminal:
                     return snapshot

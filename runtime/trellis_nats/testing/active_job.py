@@ -198,22 +198,22 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
         total: int | None = None,
     ) -> None:
         """Record a report in `progress_reports`. Raises as that of an active job."""
-        self._require("progress", is_declared=self._spec.progress)
+        self._require_declared("progress", is_declared=self._spec.progress)
         for name, text in (("step", step), ("message", message)):
             if text is not None:
                 require_text(f"progress({name}=…)", text)
         report = JobProgress(
             step=step,
             message=message,
-            current=self._checked("current", current),
-            total=self._checked("total", total),
+            current=self._check_number("current", current),
+            total=self._check_number("total", total),
         )
         self.progress_reports.append(report)
 
     @override
     async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Record a line in `log_lines`. Raises as that of an active job."""
-        self._require("logs", is_declared=self._spec.logs)
+        self._require_declared("logs", is_declared=self._spec.logs)
         self._check_line(message, level)
         self.log_lines.append(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
 

@@ -122,7 +122,7 @@ class EventLog:
             MalformedJobEvent: the stored message is not a lifecycle event.
             TransportError: NATS did not answer.
         """
-        return _checked(await self._read(self.subjects.job(job_id)))
+        return _parse_or_raise(await self._read(self.subjects.job(job_id)))
 
     @property
     def is_replicated(self) -> bool:
@@ -132,7 +132,7 @@ class EventLog:
     async def newest_from_leader(self, job_id: str) -> StoredEvent | None:
         """Return the newest event of a job as the stream's leader has it; None when there is none. Raises as `newest`."""
         subject = self.subjects.job(job_id)
-        return _checked(
+        return _parse_or_raise(
             await get_last_message_from_leader(self._connection, STREAM, subject, timeout=self._timeout)
         )
 
@@ -148,7 +148,7 @@ class EventLog:
 
     async def newest_of(self, job_id: str, event: str) -> StoredEvent | None:
         """Return the newest event of one type of a job; None when there is none. Raises as `newest`."""
-        return _checked(await self._read(self.subjects.event(job_id, event), _answer_size(event)))
+        return _parse_or_raise(await self._read(self.subjects.event(job_id, event), _answer_size(event)))
 
     async def latest_by_type(self, job_id: str, events: tuple[str, ...]) -> list[StoredEvent]:
         """Return the newest event of each of the given types, oldest first. Events that cannot be read are left out.
@@ -161,7 +161,7 @@ class EventLog:
             *(self._read(self.subjects.event(job_id, event), _answer_size(event)) for event in events)
         )
         messages = [message for message in found if message is not None]
-        readable = [event for event in map(_stored, messages) if event is not None]
+        readable = [event for event in map(_parse, messages) if event is not None]
         if messages and not readable:
             raise _malformed(messages[0])
         return sorted(readable, key=lambda event: event.sequence)
@@ -302,10 +302,10 @@ class EventLog:
             if own is not None and own.headers.get(_MESSAGE_ID) == message_id:
                 return own.sequence
             found = await self._read(self.subjects.job(event.job_id))
-            newest = None if found is None else _stored(found)
+            newest = None if found is None else _parse(found)
             if found is not None and found.sequence > after:
                 break
-        raise WriteConflict(event.job_id, newest, None if own is None else _stored(own))
+        raise WriteConflict(event.job_id, newest, None if own is None else _parse(own))
 
     async def find_stored(self, event: Writable) -> StoredEvent | None:
         """After a write that may be stored, return the newest event of its type, if one is stored.
@@ -334,7 +334,7 @@ def _answer_size(event: str) -> AnswerSize:
     return AnswerSize.LARGE if event in _WITH_VALUE else AnswerSize.SMALL
 
 
-def _stored(message: StoredMessage) -> StoredEvent | None:
+def _parse(message: StoredMessage) -> StoredEvent | None:
     event = LifecycleEvent.parse(message.data)
     if event is None:
         return None
@@ -343,14 +343,14 @@ def _stored(message: StoredMessage) -> StoredEvent | None:
 
 
 def _with_text(message: StoredMessage | None) -> StoredText | None:
-    stored = _checked(message)
+    stored = _parse_or_raise(message)
     return None if message is None or stored is None else StoredText(stored, message.data)
 
 
-def _checked(message: StoredMessage | None) -> StoredEvent | None:
+def _parse_or_raise(message: StoredMessage | None) -> StoredEvent | None:
     if message is None:
         return None
-    stored = _stored(message)
+    stored = _parse(message)
     if stored is None:
         raise _malformed(message)
     return stored

@@ -98,7 +98,7 @@ class JobReader:
         events = await self._event_log.latest_by_type(newest.event.job_id, types) if types else []
         return sorted((*events, newest), key=_sequence)
 
-    async def complete(self, job_id: str, endings: Sequence[StoredEvent]) -> list[StoredEvent]:
+    async def ended_snapshot_events(self, job_id: str, endings: Sequence[StoredEvent]) -> list[StoredEvent]:
         """Return the events that a snapshot of an ended job needs, given those that `wait_ended` returned.
 
         Raises:
@@ -127,8 +127,8 @@ class JobReader:
         with self.nested_waits.waiting() as is_nested:
             within, may_be_stuck = _STUCK_AFTER if is_nested else _READ_AGAIN, is_nested
             async with self._watch(job_id) as notice:
-                look = partial(self._look, job_id, after)
-                endings = await self._through_outages(look, job_id, through_denials=False)
+                read = partial(self._read_endings, job_id, after)
+                endings = await self._through_outages(read, job_id, through_denials=False)
                 while not endings:
                     if loop.time() >= check_at:
                         check = partial(self._any_event, job_id)
@@ -141,7 +141,7 @@ class JobReader:
                             may_be_stuck = not await self._report_stuck(job_id)
                     for pause in _STORED_WITHIN if notice.take() else (0.0,):
                         await asyncio.sleep(pause)
-                        if endings := await self._through_outages(look, job_id):
+                        if endings := await self._through_outages(read, job_id):
                             break
                 return endings
 
@@ -152,7 +152,7 @@ class JobReader:
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    async def _look(self, job_id: str, after: int) -> list[StoredEvent]:
+    async def _read_endings(self, job_id: str, after: int) -> list[StoredEvent]:
         """Return the endings of a job, if it has ended."""
         events = await self._event_log.latest_by_type(job_id, _ENDINGS)
         if any(stored.event.event_type in _OPENED_AGAIN for stored in events):

@@ -172,7 +172,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             ConfigurationError: the contract of the queue declares `progress: false`, or a text is not a text.
         """
         self._queue.connection.require_own_loop()
-        self._require("progress", is_declared=self._queue.binding.progress)
+        self._require_declared("progress", is_declared=self._queue.binding.progress)
         for name, text in (("step", step), ("message", message)):
             if text is not None:
                 require_text(f"progress({name}=…)", text)
@@ -180,12 +180,12 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             JobProgress(
                 step=None if step is None else shorten(step),
                 message=None if message is None else shorten(message),
-                current=self._checked("current", current),
-                total=self._checked("total", total),
+                current=self._check_number("current", current),
+                total=self._check_number("total", total),
             ),
         )
 
-    def _require(self, feature: str, *, is_declared: bool) -> None:
+    def _require_declared(self, feature: str, *, is_declared: bool) -> None:
         if not is_declared:
             raise ConfigurationError(
                 f'queue "{self.queue}" declares `{feature}: false` in its contract, so its handler cannot report {feature}'
@@ -196,7 +196,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         if level not in {"info", "warn", "error"}:  # other runtimes read no event with another one
             raise ConfigurationError(f'log: level must be "info", "warn" or "error", got {level!r}')
 
-    def _checked(self, name: str, value: float | None) -> int | None:
+    def _check_number(self, name: str, value: float | None) -> int | None:
         """Return what the wire takes: a whole number from 0 up that every runtime reads exactly (reference, 6.3)."""
         if value is None or (0 <= value <= _SAFE_INTEGER_MAX and value == int(value)):
             return None if value is None else int(value)
@@ -222,7 +222,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
                 none of these three.
         """
         self._queue.connection.require_own_loop()
-        self._require("logs", is_declared=self._queue.binding.logs)
+        self._require_declared("logs", is_declared=self._queue.binding.logs)
         self._check_line(message, level)
         entry = JobLogEntry(
             timestamp=timestamp(self._queue.clock.now()), level=level, message=shorten(message)

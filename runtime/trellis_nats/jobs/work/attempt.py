@@ -173,7 +173,7 @@ class Attempt:
                     event, after=self._sequence, message_id=message_id
                 )
             except WriteConflict as overtaken:
-                known, is_over = self._sequence, self.see(overtaken.newest)
+                known, is_over = self._sequence, self._take_note(overtaken.newest)
                 if self._sequence > known:
                     continue
                 if not is_over:
@@ -183,7 +183,7 @@ class Attempt:
                 self._reported = ()
                 return
 
-    def see(self, newest: StoredEvent | None) -> bool:
+    def _take_note(self, newest: StoredEvent | None) -> bool:
         """Take note of the newest event of the job. Return whether it ends this attempt."""
         if newest is None or newest.sequence <= self._sequence or newest.message_id in self._ids.values():
             return False  # older, or written by this attempt, whose answer is still to come
@@ -234,7 +234,7 @@ class Attempt:
     async def refresh(self) -> bool:
         """Read the newest event and take note of it. Return whether it ends this attempt."""
         async with self._writing:
-            return self.see(await self._event_log.newest(self.identity.job_id))
+            return self._take_note(await self._event_log.newest(self.identity.job_id))
 
     async def _report(self, event: NewEvent) -> None:
         """Write a report. It decides nothing: one that cannot be written is dropped, and the job continues."""
