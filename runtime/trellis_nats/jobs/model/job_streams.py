@@ -53,7 +53,7 @@ _FENCES: Final = ServerFeature(
     price="does not fence job events: when two writers store one at the same instant, both are stored, and readers use "
     "the first one; servers from 2.11 on refuse the second",
 )
-_SCHEDULES = ServerFeature(
+_SCHEDULES: Final = ServerFeature(
     since=SCHEDULES_SINCE,
     price="has no reliable schedules: jobs that wait for a delay or a backoff hold deliveries, and a queue stalls "
     f"while {_MAX_ACK_PENDING} of them wait; servers from 2.12.8 on park them",
@@ -80,14 +80,7 @@ def work_consumer(work_stream: str, queue: QueueBinding) -> ConsumerRequirement:
     return ConsumerRequirement(
         stream=work_stream,
         name=queue.consumer_name,
-        config={
-            "filter_subject": queue.work_subject,
-            "deliver_policy": "all",
-            "ack_policy": "explicit",
-            "ack_wait": to_nanoseconds(queue.ack_wait),
-            "max_deliver": _MAX_DELIVER,
-            "max_ack_pending": _MAX_ACK_PENDING,
-        },
+        config=_consumer_config(queue, queue.work_subject),
         as_platform=platform_settings(queue),
     )
 
@@ -97,17 +90,21 @@ def due_consumer(queue: QueueBinding) -> ConsumerRequirement:
     return ConsumerRequirement(
         stream=DELAYED_STREAM,
         name=queue.consumer_name,
-        config={
-            "filter_subject": JobSubjects(queue.publish_prefix).due,
-            "deliver_policy": "all",
-            "ack_policy": "explicit",
-            "ack_wait": to_nanoseconds(queue.ack_wait),
-            "max_deliver": _MAX_DELIVER,
-            "max_ack_pending": _MAX_ACK_PENDING,
-        },
+        config=_consumer_config(queue, JobSubjects(queue.publish_prefix).due),
         since=SCHEDULES_SINCE,
         is_optional=True,
     )
+
+
+def _consumer_config(queue: QueueBinding, subject: str) -> dict[str, JsonValue]:
+    return {
+        "filter_subject": subject,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": to_nanoseconds(queue.ack_wait),
+        "max_deliver": _MAX_DELIVER,
+        "max_ack_pending": _MAX_ACK_PENDING,
+    }
 
 
 def _events() -> StreamRequirement:
