@@ -9,11 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, JsonValue
 from typing_extensions import override
 
-from trellis_nats.clock import later, now, timestamp
+from trellis_nats.clock import later, now
 from trellis_nats.codec import Codec
 from trellis_nats.context import Context, enter, new_context
 from trellis_nats.errors import ConfigurationError, InvalidPayload
-from trellis_nats.errors.configuration import require_text
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.keys.model.template import resolve
@@ -199,23 +198,13 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
     ) -> None:
         """Record a report in `progress_reports`. Raises as that of an active job."""
         self._require_declared("progress", is_declared=self._spec.progress)
-        for name, text in (("step", step), ("message", message)):
-            if text is not None:
-                require_text(f"progress({name}=…)", text)
-        report = JobProgress(
-            step=step,
-            message=message,
-            current=self._check_number("current", current),
-            total=self._check_number("total", total),
-        )
-        self.progress_reports.append(report)
+        self.progress_reports.append(self._make_report(step, message, current, total))
 
     @override
     async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Record a line in `log_lines`. Raises as that of an active job."""
         self._require_declared("logs", is_declared=self._spec.logs)
-        self._check_line(message, level)
-        self.log_lines.append(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
+        self.log_lines.append(self._make_line(message, level, now()))
 
     @override
     async def checkpoint(self, value: BaseModel | JsonValue, /) -> None:

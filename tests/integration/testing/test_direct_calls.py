@@ -99,7 +99,7 @@ async def test_what_a_handler_reports_is_recorded(shop: Shop) -> None:
     async def weigh(job: WeighJob) -> Receipt:
         await job.progress(step="weighing", current=1, total=2)
         await job.progress(current=2, total=2)
-        await job.log("heavy", level="warn")
+        await job.log("heavy\x00", level="warn")
         with pytest.raises(ConfigurationError, match='level must be "info"'):
             await job.log("heavy", level=WARNING)
         await job.emit_update(Weight(grams=900))
@@ -113,7 +113,9 @@ async def test_what_a_handler_reports_is_recorded(shop: Shop) -> None:
         ("weighing", 1, 2),
         (None, 2, 2),
     ]
-    assert [(line.level, line.message) for line in job.log_lines] == [("warn", "heavy")]
+    assert [(line.level, line.message) for line in job.log_lines] == [
+        ("warn", "heavy\N{REPLACEMENT CHARACTER}")
+    ]
     assert job.updates == [Weight(grams=900)]
     assert job.heartbeats == 1
 

@@ -173,16 +173,19 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         """
         self._queue.connection.require_own_loop()
         self._require_declared("progress", is_declared=self._queue.binding.progress)
+        await self._attempt.progress(self._make_report(step, message, current, total))
+
+    def _make_report(
+        self, step: str | None, message: str | None, current: float | None, total: float | None
+    ) -> JobProgress:
         for name, text in (("step", step), ("message", message)):
             if text is not None:
                 require_text(f"progress({name}=…)", text)
-        await self._attempt.progress(
-            JobProgress(
-                step=None if step is None else shorten(step),
-                message=None if message is None else shorten(message),
-                current=self._check_number("current", current),
-                total=self._check_number("total", total),
-            ),
+        return JobProgress(
+            step=None if step is None else shorten(step),
+            message=None if message is None else shorten(message),
+            current=self._check_number("current", current),
+            total=self._check_number("total", total),
         )
 
     def _require_declared(self, feature: str, *, is_declared: bool) -> None:
@@ -191,10 +194,11 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
                 f'queue "{self.queue}" declares `{feature}: false` in its contract, so its handler cannot report {feature}'
             )
 
-    def _check_line(self, message: str, level: str) -> None:
+    def _make_line(self, message: str, level: str, at: datetime) -> JobLogEntry:
         require_text("log(message)", message)
         if level not in {"info", "warn", "error"}:  # other runtimes read no event with another one
             raise ConfigurationError(f'log: level must be "info", "warn" or "error", got {level!r}')
+        return JobLogEntry(timestamp=timestamp(at), level=level, message=shorten(message))
 
     def _check_number(self, name: str, value: float | None) -> int | None:
         """Return what the wire takes: a whole number from 0 up that every runtime reads exactly (reference, 6.3)."""
@@ -223,11 +227,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         """
         self._queue.connection.require_own_loop()
         self._require_declared("logs", is_declared=self._queue.binding.logs)
-        self._check_line(message, level)
-        entry = JobLogEntry(
-            timestamp=timestamp(self._queue.clock.now()), level=level, message=shorten(message)
-        )
-        await self._attempt.log(entry)
+        await self._attempt.log(self._make_line(message, level, self._queue.clock.now()))
 
     @property
     def last_checkpoint(self) -> JsonValue:
