@@ -60,6 +60,8 @@ class Connection:
         """Give reads their turns, so that their answers do not cut the connection."""
         self.followers = 0
         """How many streams are followed (`stream_follower`)."""
+        self.downloads = 0
+        """How many downloads are received, which share what may be under way."""
         self._subscriptions = Subscriptions()
         self._replies = PendingReplies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)

@@ -29,9 +29,9 @@ from trellis_nats.errors import (
 from trellis_nats.stores.object import ObjectInfo
 from trellis_nats.stores.reader import write_digest
 from trellis_nats.transfers.frames import (
-    ACKS_HEADERS,
     LEAVE_HEADERS,
     ack_headers,
+    get_headers,
     is_eof,
     read_error,
     read_sequence,
@@ -42,8 +42,12 @@ __all__ = ["Download"]
 
 _SILENT_AFTER: Final = timedelta(seconds=30)
 """How long to wait for the next frame."""
-_ACK_EVERY: Final = 4
-"""After so many frames the service learns that they were used."""
+_AHEAD_MAX: Final = 16
+"""How many frames the service may send before the first of them is acknowledged."""
+_SHARED_AHEAD: Final = 32
+"""How many of these all downloads of a client share: a server ends a connection that has 64 MiB under way."""
+_AHEAD_MIN: Final = 2
+"""How many each download may have in any case."""
 _BYTES_MAX: Final = 64 * 1024 * 1024
 """How much of a service that does not wait for its reader is kept."""
 
@@ -102,8 +106,7 @@ class Download:
                     yield message.data
                 if is_eof(message.headers):
                     break
-                if sequence % _ACK_EVERY == _ACK_EVERY - 1:
-                    receiver.acknowledge(sequence)
+                receiver.acknowledge(sequence)
                 sequence += 1
                 message = await receiver.take(_SILENT_AFTER)
         except BaseException:
@@ -135,6 +138,8 @@ class _Receiver:
         self._bytes = 0
         self._end: TransferError | PermissionDenied | None = None
         self._changed = asyncio.Event()
+        connection.downloads += 1
+        self._ahead = max(_AHEAD_MIN, min(_AHEAD_MAX, _SHARED_AHEAD // connection.downloads))
         self._inbox = connection.new_inbox()
         self._subscription = connection.subscribe(self._inbox, self._put)
         self._removers = [connection.on_publish_denied(subject, self._stop)]
@@ -164,7 +169,10 @@ class _Receiver:
         return message
 
     def acknowledge(self, sequence: int) -> None:
-        """Tell the service that every frame up to this one was used."""
+        """Tell the service that every frame up to this one was used, after each quarter of what it may send ahead."""
+        every = max(1, self._ahead // 4)
+        if sequence % every != every - 1:
+            return
         with suppress(NotConnected):
             self._send(ack_headers(sequence))
 
@@ -175,6 +183,7 @@ class _Receiver:
 
     def close(self) -> None:
         """Receive no more frames."""
+        self._connection.downloads -= 1
         for remove in self._removers:
             remove()
         self._subscription.cancel()
@@ -184,7 +193,7 @@ class _Receiver:
         await wait_ready(self._connection, due, self._subject)
         # Not earlier: a link that ended before the request was sent lost nothing of it.
         self._removers.append(self._connection.on_disconnect(self._on_disconnect))
-        self._send(ACKS_HEADERS, reply=self._inbox)
+        self._send(get_headers(self._ahead), reply=self._inbox)
         message = await self.take(limit)
         if message.status == NO_RESPONDERS:
             raise NoResponders(f'no process sends on "{self._subject}"')

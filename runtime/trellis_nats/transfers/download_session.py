@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Final
@@ -25,7 +25,14 @@ from trellis_nats.errors import (
 )
 from trellis_nats.ids import new_id
 from trellis_nats.stores.object import StoredObject
-from trellis_nats.transfers.frames import chunk_headers, encode_error, is_leave, read_ack, wants_acks
+from trellis_nats.transfers.frames import (
+    chunk_headers,
+    encode_error,
+    is_leave,
+    read_ack,
+    read_ahead,
+    wants_acks,
+)
 from trellis_nats.transfers.grant import CHUNK_BYTES, LIFE
 
 __all__ = ["DownloadSession"]
@@ -33,7 +40,7 @@ __all__ = ["DownloadSession"]
 _log = logging.getLogger(__name__)
 
 _AHEAD_MAX: Final = 16
-"""How many frames, of at most 256 KiB, the service sends before the caller acknowledges the first of them."""
+"""How many frames, of at most 256 KiB, the service sends before the caller acknowledges the first of them; it may want fewer."""
 _PATIENCE: Final = timedelta(seconds=60)
 """How long a caller may use no frame before it counts as gone."""
 
@@ -111,7 +118,7 @@ class DownloadSession:
         self._expiry.cancel()
         self._reply_subject = message.reply
         self._subscriptions.append(self._connection.subscribe(self._answers, self._on_answer))
-        sending = self._send_object(acks=wants_acks(message.headers))
+        sending = self._send_object(_ahead_of(message.headers))
         self.task = asyncio.create_task(sending, name=f"download of {self._stored.info.key}")
         self.task.add_done_callback(self._on_sent)
 
@@ -130,18 +137,18 @@ class DownloadSession:
         self._is_gone = True
         self.interrupt("the caller is gone")
 
-    async def _send_object(self, *, acks: bool) -> None:
+    async def _send_object(self, ahead: int | None) -> None:
         sequence = 0
         async with aclosing(self._stored.chunks()) as chunks:
             async for chunk in chunks:
                 for start in range(0, len(chunk), CHUNK_BYTES):
-                    await self._send(chunk[start : start + CHUNK_BYTES], sequence, acks=acks)
+                    await self._send(chunk[start : start + CHUNK_BYTES], sequence, ahead=ahead)
                     sequence += 1
-        await self._send(b"", sequence, acks=acks, eof=True)
+        await self._send(b"", sequence, ahead=ahead, eof=True)
 
-    async def _send(self, data: bytes, sequence: int, *, acks: bool, eof: bool = False) -> None:
+    async def _send(self, data: bytes, sequence: int, *, ahead: int | None, eof: bool = False) -> None:
         """Send a frame; wait for the caller, the connection, and space in its socket, first."""
-        while acks and sequence - self._acked > _AHEAD_MAX:
+        while ahead is not None and sequence - self._acked > ahead:
             self._progressed.clear()
             async with asyncio.timeout(_PATIENCE.total_seconds()):
                 await self._progressed.wait()
@@ -221,3 +228,10 @@ class DownloadSession:
             subscription.drain()
         self._subscriptions.clear()
         self._on_end(self)
+
+
+def _ahead_of(headers: Mapping[str, str]) -> int | None:
+    """Return how many frames to send ahead of the acknowledgements; None: the caller sends none."""
+    if not wants_acks(headers):
+        return None
+    return max(1, min(_AHEAD_MAX, read_ahead(headers) or _AHEAD_MAX))

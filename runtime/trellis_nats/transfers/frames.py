@@ -1,7 +1,7 @@
 """The frames of a transfer: their headers, and errors (reference, 10). Pure.
 
 Other runtimes send a download without waiting for its reader. A caller that sends `trellis-transfer-acks: 1` acknowledges
-the frames that it has used, so that the service is never far ahead of it.
+the frames that it has used, so that the service is never far ahead of it; with `trellis-transfer-ahead` it says how far.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from trellis_nats.errors import TransferError
 
 __all__ = [
     "ABANDON_HEADERS",
-    "ACKS_HEADERS",
     "LEAVE_HEADERS",
     "ack_headers",
     "chunk_headers",
     "encode_error",
+    "get_headers",
     "is_abandon",
     "is_eof",
     "is_leave",
     "read_ack",
+    "read_ahead",
     "read_error",
     "read_sequence",
     "wants_acks",
@@ -36,8 +37,7 @@ _SEQUENCE: Final = "trellis-transfer-seq"
 _EOF: Final = "trellis-transfer-eof"
 _ACKS: Final = "trellis-transfer-acks"
 _ACK: Final = "trellis-transfer-ack"
-ACKS_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_ACKS: "1"})
-"""Of a request for a download whose reader acknowledges what it has used."""
+_AHEAD: Final = "trellis-transfer-ahead"
 LEAVE_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_ACKS: "0"})
 """Sent by such a reader when it stops before the end."""
 _ABANDON: Final = "trellis-transfer-abandon"
@@ -74,6 +74,17 @@ def is_eof(headers: Mapping[str, str]) -> bool:
 def is_abandon(headers: Mapping[str, str]) -> bool:
     """Return whether the caller ends its upload early."""
     return headers.get(_ABANDON) == "1"
+
+
+def get_headers(ahead: int) -> dict[str, str]:
+    """Write the headers of a request for a download whose reader acknowledges what it has used, and wants so many frames ahead."""
+    return {_ACKS: "1", _AHEAD: str(ahead)}
+
+
+def read_ahead(headers: Mapping[str, str]) -> int | None:
+    """Read how many frames the caller wants ahead; None where it does not say."""
+    text = headers.get(_AHEAD, "")
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def wants_acks(headers: Mapping[str, str]) -> bool:

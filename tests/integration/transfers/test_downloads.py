@@ -158,6 +158,25 @@ async def test_a_slow_reader_holds_up_the_service(
     assert first + b"".join(rest) == CONTENT
 
 
+async def test_the_downloads_of_a_client_share_what_is_under_way(
+    nats_server: NatsServer, service: WireService, client: WireClient
+) -> None:
+    """With 16 frames each, a server would have 80 MiB for the client, and end its connection if it is slow."""
+    frames: list[Message] = []
+    watcher = await Connection.open(nats_server.url, settings=ConnectionSettings())
+    watcher.subscribe("_INBOX_wire.client.>", frames.append)
+    await watcher.flush()
+    readers = [aiter(await client.download(FILE)) for _ in range(40)]
+    for chunks in readers:
+        await anext(chunks)
+    await service.runtime.connection.flush()
+    await watcher.flush()
+    await watcher.close()
+
+    assert sum(len(frame.data) for frame in frames) < 24 * 1024 * 1024
+    assert len(b"".join([chunk async for chunk in readers[-1]])) > len(CONTENT) - 262_144
+
+
 async def test_a_caller_that_stops_ends_the_download(service: WireService, client: WireClient) -> None:
     with LogSignals() as signals:
         chunks = cast("AsyncGenerator[bytes, None]", aiter(await client.download(FILE)))
