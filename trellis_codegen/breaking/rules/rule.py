@@ -32,6 +32,7 @@ class Remedy(StrEnum):
     SECOND_ALIAS = "R16"
     KEEP_NAME = "R17"
     FREE_NAME = "R18"
+    DRAIN_TO_CHANGE = "R19"
     NOTHING = "none"
 
 
@@ -63,6 +64,10 @@ REMEDIES: Final[dict[Remedy, tuple[str, ...]]] = {
     Remedy.DRAIN: (
         "Deploy a release that creates nothing in it and still works on it.",
         "Remove it when no job or message waits in it.",
+    ),
+    Remedy.DRAIN_TO_CHANGE: (
+        "Deploy a release that creates no job in the queue and still works on it.",
+        "Change the key when no job waits in it.",
     ),
     Remedy.PLAN: (
         "See what the change does to what is stored, before anything applies it.",

@@ -21,7 +21,7 @@ from trellis_codegen.breaking.proof.kinds import (
 from trellis_codegen.breaking.proof.numbers import write_number
 from trellis_codegen.breaking.proof.partners import name_type
 
-__all__ = ["describe_kind", "describe_length", "show_value"]
+__all__ = ["describe_kind", "describe_length", "show_value", "show_witness"]
 
 _WIDTH: Final = 200
 _MOST: Final = 4
@@ -31,6 +31,23 @@ def show_value(value: JsonValue) -> str:
     """Return a value as JSON, at most 200 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+
+
+def show_witness(value: JsonValue, path: str | None) -> str:
+    """Return an example as JSON: if it is long, the part that a finding is about, with its place."""
+    whole = show_value(value)
+    if not whole.endswith("…"):
+        return whole
+    part, way = value, ""
+    for step in (path or "").split("/")[1:]:
+        if isinstance(part, dict) and step in part:
+            part = part[step]
+        elif isinstance(part, list) and step == "[]" and part:
+            part = part[0]
+        else:
+            break
+        way += f"/{step}"
+    return f"{show_value(part)} at {way}" if way else whole
 
 
 def describe_kind(kind: Kind) -> str:

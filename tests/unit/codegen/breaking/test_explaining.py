@@ -6,11 +6,13 @@ import re
 from typing import Final
 
 import pytest
+from pydantic import JsonValue
 
 from tests.support.generator import run_generator
 from trellis_codegen.breaking.explaining import describe_message, explain_rule, list_rules
 from trellis_codegen.breaking.rules.contract_rules import CONTRACT_RULES
 from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
+from trellis_codegen.breaking.schemas.describing import show_witness
 
 RULE: Final = "JOB_PAYLOAD_FIELD_REQUIRED_ADDED"
 
@@ -68,3 +70,19 @@ def test_an_option_that_would_have_no_effect_is_refused(arguments: tuple[str, ..
 
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"error: {what}\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/lines/[]/sku", '"b" at /lines/[]/sku'),
+        ("/lines/[]/tax", '{"sku": "b"} at /lines/[]'),
+        ("/size", '{"name": "aaaa'),
+        (None, '{"name": "aaaa'),
+    ],
+)
+def test_of_a_long_example_the_part_that_differs_is_shown(path: str | None, shown: str) -> None:
+    value: JsonValue = {"name": "a" * 200, "lines": [{"sku": "b"}]}
+
+    assert show_witness(value, path).startswith(shown)
+    assert show_witness({"size": 1}, "/size") == '{"size": 1}'

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from trellis_codegen.breaking.rules.grades import Grade
-from trellis_codegen.breaking.schemas.describing import show_value
+from trellis_codegen.breaking.schemas.describing import show_witness
 from trellis_codegen.cli.comparing.report import Comparison, Located, get_problem
 from trellis_codegen.cli.formats.github import locate, render_command
 
@@ -30,6 +30,9 @@ def _annotate(located: Located, comparison: Comparison) -> str:
     properties["file"] = comparison.new.file
     properties["title"] = finding.rule
     lines = [f"{finding.surface}: {finding.message}"]
-    lines += [f"for example {show_value(value)} ({direction})" for direction, value in finding.witnesses]
+    lines += [
+        f"for example {show_witness(value, finding.path)} ({direction})"
+        for direction, value in finding.witnesses
+    ]
     lines += located.remedies
     return render_command(_COMMANDS[finding.grade], properties, "\n".join(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from trellis_codegen.breaking.schemas.describing import show_value
+from trellis_codegen.breaking.schemas.describing import show_witness
 from trellis_codegen.cli.comparing.report import Comparison, Located, fails
 from trellis_codegen.cli.comparing.requests import FailOn
 from trellis_codegen.cli.excerpts import escape_unprintable
@@ -61,6 +61,9 @@ def _describe(located: Located) -> str:
     finding = located.finding
     lines = [f"{finding.grade} {finding.rule} {located.side.source}:{located.line}:{located.column}"]
     lines += [finding.message]
-    lines += [f"for example {show_value(value)} ({direction})" for direction, value in finding.witnesses]
+    lines += [
+        f"for example {show_witness(value, finding.path)} ({direction})"
+        for direction, value in finding.witnesses
+    ]
     lines += located.remedies
     return "\n".join(map(escape_unprintable, lines))

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from trellis_codegen.breaking.explaining import explain_rule, summarize_rule
 from trellis_codegen.breaking.rules.grades import Grade
-from trellis_codegen.breaking.schemas.describing import show_value
+from trellis_codegen.breaking.schemas.describing import show_witness
 from trellis_codegen.cli.comparing.report import Comparison, Located, get_problem
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.formats.sarif import render_findings, render_log, render_place
@@ -52,7 +52,10 @@ def _render_finding(located: Located, comparison: Comparison) -> Object:
     if located.is_old:
         problem = replace(problem, line=None, column=None)
     text = [f"{finding.surface}: {finding.message}."]
-    text += [f"For example {show_value(value)} ({direction})." for direction, value in finding.witnesses]
+    text += [
+        f"For example {show_witness(value, finding.path)} ({direction})."
+        for direction, value in finding.witnesses
+    ]
     identity = "\n".join([finding.rule, finding.surface, finding.path or ""])
     result: Object = {
         "ruleId": finding.rule,

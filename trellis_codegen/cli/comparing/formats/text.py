@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trellis_codegen.breaking.rules.grades import Direction, Grade
-from trellis_codegen.breaking.schemas.describing import show_value
+from trellis_codegen.breaking.schemas.describing import show_witness
 from trellis_codegen.cli.comparing.report import Comparison, Located, count_findings, get_problem
 from trellis_codegen.cli.excerpts import escape_unprintable
 from trellis_codegen.cli.formats.plain import format_excerpt, paint
@@ -40,7 +40,7 @@ def _format_finding(located: Located, *, colour: bool) -> Iterator[str]:
     yield f"  {escape_unprintable(f'{finding.surface}: {finding.message}')}"
     yield from format_excerpt(findings, problem, colour=colour)
     for direction, value in finding.witnesses:
-        yield f"    for example {escape_unprintable(show_value(value))}: {_DIRECTIONS[direction]}"
+        yield f"    for example {escape_unprintable(show_witness(value, finding.path))}: {_DIRECTIONS[direction]}"
     if finding.ignored:
         yield f"    ignored until {finding.ignored.until}: {escape_unprintable(finding.ignored.reason)}"
     elif finding.remedy:
