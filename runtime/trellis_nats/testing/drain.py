@@ -102,8 +102,10 @@ class Drain:
         """Return what is left to do; None when nothing is, and no handler of an operation is about to create a job."""
         until = monotonic() + _HANDLER_SECONDS
         while True:
+            # Before the look: during it a handler may create its job, and end.
+            is_handling = self._is_handling_operations()
             outlook = await self._look()
-            if outlook is not None or not self._is_handling_operations() or monotonic() >= until:
+            if outlook is not None or not is_handling or monotonic() >= until:
                 return outlook
             await asyncio.sleep(_POLL_SECONDS)
 
