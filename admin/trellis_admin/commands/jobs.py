@@ -105,6 +105,7 @@ async def show(
     from trellis_admin.queries import find_jobs, find_recreated, find_silence, find_wait_of, read_family
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_event, describe_history, describe_values, history_to_wire
+    from trellis_admin.texts.waiting import explain_wait
 
     if reason is not None and not payload:
         raise typer.BadParameter("it says why values are looked at; add --payload", param_hint="--reason")
@@ -121,8 +122,17 @@ async def show(
         print_json("job", {"job": shown, "family": family, "recreated": recreated, "versionWait": wait})
         return
     silent = await operator.ask(find_silence, found[0], now()) if found else None
+    held_back = await explain_wait(operator, found[0], now()) if found else None
     parts = [
-        describe_history(history, family, now(), recreated=recreated, version_wait=wait, silent_since=silent)
+        describe_history(
+            history,
+            family,
+            now(),
+            recreated=recreated,
+            version_wait=wait,
+            silent_since=silent,
+            held_back=held_back,
+        )
     ]
     if events:
         parts.append("\n".join(["Events", *(describe_event(event) for event in history.events)]))

@@ -274,7 +274,8 @@ def check_standing(facts: Facts) -> Iterator[Finding]:
                 subject=name,
                 text=f"{waits}, and none has begun for {length}: every slot is taken by a job that runs",
                 remedy=f"`trellis jobs list queue:{name} state:active` lists them, and `trellis jobs stack ID` shows what one does; "
-                "`trellis jobs cancel ID` ends one that looks at `job.is_cancelled`. If all is well, start more workers",
+                "`trellis jobs cancel ID` ends one that looks at `job.is_cancelled`; another keeps its slot until its process is restarted. "
+                "If all is well, start more workers",
             )
         else:
             yield Finding(

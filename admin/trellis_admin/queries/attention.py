@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from trellis_admin.projection.codes import from_milliseconds, to_milliseconds
+from trellis_nats.jobs.model.states import JobState
+
+from trellis_admin.projection.codes import STATE_CODES, from_milliseconds, to_milliseconds
 from trellis_admin.queries.groups import list_error_groups
 from trellis_admin.queries.jobs import COUNTED_MAX
 from trellis_admin.queries.rows import Attention, AttentionKind, QueueRow, WorkerRow
@@ -21,8 +23,12 @@ _DEAD_MOST: Final = 5
 _OVERDUE_SINCE: Final = timedelta(minutes=1)
 _STUCK_SINCE: Final = timedelta(minutes=5)
 _RUNS_SINCE: Final = timedelta(minutes=10)
+_RUNS_LONGEST: Final = timedelta(minutes=30)
+"""One job that hung before it was cancelled must not make the next one look usual."""
 _LONG_RUNS: Final = 3
 """A job has run for long when it has taken so many times the run time that 95 % of its queue stay below."""
+_WORKED: Final = (JobState.ACTIVE, JobState.RETRY, JobState.COMPLETED, JobState.FAILED, JobState.DEAD)
+"""The states in which a worker puts a job."""
 _ORDER: Final = {kind: number for number, kind in enumerate(AttentionKind)}
 
 
@@ -90,8 +96,8 @@ def _find_in_queue(
         yield item(AttentionKind.PAUSED, queue.waiting, queue.oldest)
     elif queue.oldest is not None and not queue.workers:
         yield item(AttentionKind.NO_WORKER, queue.waiting, queue.oldest)
-    elif queue.oldest is not None and (begun := _find_last_begun(db, number[0], queue, now)) is not None:
-        yield item(AttentionKind.NO_SLOT, queue.waiting, begun)
+    elif (since := _find_standstill(db, number[0], queue, now)) is not None:
+        yield item(AttentionKind.NO_SLOT, queue.waiting, since)
     elif queue.oldest is not None and _is_stuck(db, number[0], queue, now):
         yield item(AttentionKind.STUCK, queue.waiting, queue.oldest)
     overdue, deadline = _count_overdue(db, number[0], now)
@@ -112,17 +118,20 @@ def _is_stuck(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetim
     return row is not None and row[1] is None and row[0] < to_milliseconds(now - _STUCK_SINCE)
 
 
-def _find_last_begun(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetime) -> datetime | None:
-    """Return when the last job began, if every slot has been taken since, for longer than its jobs usually run."""
-    if queue.running < queue.slots:
+def _find_standstill(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetime) -> datetime | None:
+    """Return since when jobs wait and none began or ended, if every slot is taken, and that is for longer than its jobs usually run."""
+    if queue.oldest is None or max(queue.running, queue.busy) < queue.slots:
         return None
-    row = db.execute(
-        "SELECT state_at FROM job INDEXED BY job_state_seq WHERE queue = ? AND state = 1 ORDER BY state_seq DESC LIMIT 1",
-        (number,),
-    ).fetchone()
-    begun = None if row is None else from_milliseconds(row[0])
-    usual = _LONG_RUNS * (queue.run_p95 or timedelta())
-    return begun if begun is not None and now - begun > max(_RUNS_SINCE, usual) else None
+    rows = [
+        db.execute(
+            "SELECT state_at FROM job INDEXED BY job_state_seq WHERE queue = ? AND state = ? ORDER BY state_seq DESC LIMIT 1",
+            (number, STATE_CODES[state]),
+        ).fetchone()
+        for state in _WORKED
+    ]
+    since = max([queue.oldest, *(from_milliseconds(row[0]) for row in rows if row is not None)])
+    usual = min(_LONG_RUNS * (queue.run_p95 or timedelta()), _RUNS_LONGEST)
+    return since if now - since > max(_RUNS_SINCE, usual) else None
 
 
 def _count_overdue(db: sqlite3.Connection, number: int, now: datetime) -> tuple[int, datetime | None]:

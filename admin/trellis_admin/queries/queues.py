@@ -91,6 +91,7 @@ class _Fleet(NamedTuple):
     workers: int
     late: int
     slots: int
+    busy: int
     paused: int
 
     @classmethod
@@ -106,6 +107,7 @@ class _Fleet(NamedTuple):
             len(found),
             sum(worker.is_late for worker, _ in found),
             sum(queue.concurrency for _, queue in found),
+            sum(queue.running or 0 for _, queue in found),
             sum(queue.is_paused for _, queue in found),
         )
 
@@ -161,6 +163,7 @@ def _describe(
         oldest=waiting.oldest,
         running=states[JobState.ACTIVE],
         slots=fleet.slots,
+        busy=fleet.busy,
         workers=fleet.workers,
         late_workers=fleet.late,
         paused_workers=fleet.paused,

@@ -159,6 +159,8 @@ class QueueRow:
     running: int
     slots: int
     """How many jobs its workers run at most."""
+    busy: int = 0
+    """How many slots were taken at the newest heartbeats: also by handlers whose jobs were cancelled."""
     workers: int
     """Those that are not silent."""
     late_workers: int

@@ -56,6 +56,7 @@ def describe_history(
     recreated: str | None = None,
     version_wait: VersionWait | None = None,
     silent_since: datetime | None = None,
+    held_back: str | None = None,
 ) -> str:
     """Return everything about a job but its payload.
 
@@ -66,6 +67,7 @@ def describe_history(
         recreated: the job that was created again instead of it, if it is stale.
         version_wait: why no worker begins it, if it waits for another version.
         silent_since: when its worker sent its last heartbeat, if it runs and its worker is silent.
+        held_back: why it is not begun though it is due, with what to do.
     """
     parts = ["\n".join(_facts(history, now))]
     lanes = _timeline(history, now)
@@ -80,7 +82,7 @@ def describe_history(
         parts.append("\n".join(["Operators", *steps]))
     if family is not None and any(member.children for member in family.roots):
         parts.append("\n".join(["Lineage", *_family(family.roots, history.id, "  ")]))
-    advice = _advise(history, now, recreated, version_wait, silent_since)
+    advice = _advise(history, now, recreated, version_wait, silent_since) or held_back
     if advice:
         parts.append(advice)
     return "\n\n".join(parts)

@@ -120,14 +120,28 @@ def test_a_job_whose_key_is_taken_waits_for_the_key(
 def test_jobs_that_run_for_long_and_take_every_slot_are_noticed(
     written: Callable[[list[Incoming]], sqlite3.Connection], minutes: int, *, is_noticed: bool
 ) -> None:
-    seconds = 24 + 60 * minutes
+    seconds = 30 + 60 * minutes
     db = written([*BUSY, job_event(30, "WAITS", EventType.CREATED), heartbeat(seconds - 5, "w1")])
 
     found = read_overview(db, MINUTE, from_milliseconds(START + seconds * 1_000)).attention
 
-    begun = from_milliseconds(START + 24_000)
+    waits_since = from_milliseconds(START + 30_000)
     named = [(item.kind, item.queue, item.number, item.since) for item in found]
-    assert named == ([(AttentionKind.NO_SLOT, "pack", 1, begun)] if is_noticed else [])
+    assert named == ([(AttentionKind.NO_SLOT, "pack", 1, waits_since)] if is_noticed else [])
+
+
+@pytest.mark.parametrize(("running", "is_noticed"), [(3, False), (4, True)])
+def test_handlers_of_cancelled_jobs_take_slots_too(
+    written: Callable[[list[Incoming]], sqlite3.Connection], running: int, *, is_noticed: bool
+) -> None:
+    cancelled = [job_event(30 + n, f"B{n}", EventType.CANCELLED) for n in (11, 12, 13, 14)]
+    waits = job_event(50, "WAITS", EventType.CREATED)
+    db = written([*BUSY, *cancelled, waits, heartbeat(700, "w1", running=running)])
+
+    found = read_overview(db, MINUTE, from_milliseconds(START + 705_000)).attention
+
+    kind = AttentionKind.NO_SLOT if is_noticed else AttentionKind.STUCK
+    assert [(item.kind, item.queue, item.number) for item in found] == [(kind, "pack", 1)]
 
 
 def test_a_job_that_later_ones_overtake_waits_for_its_version(
