@@ -64,10 +64,19 @@ async def publish_acked(
 ) -> PubAck:
     """Publish, and return when the message is stored.
 
-    While disconnected, while a cluster elects a leader, or while a server stops, wait; without `waits_for_jetstream`,
-    for the connection only. Headers may be encoded lines. Messages with the same
-    `message_id` within the stream's duplicate window are stored once. `expected_last_on_subject` is the fence for
-    exactly `subject`; 0 means that no message is there. When cancelled, the message may still be stored.
+    While disconnected, while a cluster elects a leader, or while a server stops, wait; without `waits_for_jetstream`, for
+    the connection only. When cancelled, the message may still be stored.
+
+    Args:
+        connection: where the stream is.
+        subject: where to publish.
+        data: the body.
+        headers: by name, or as encoded lines.
+        message_id: messages with the same one within the stream's duplicate window are stored once.
+        expected_last: a fence by a filter.
+        expected_last_on_subject: the fence for exactly `subject`: the sequence of its newest message; 0: there is none.
+        timeout: how long to wait for the connection and the acknowledgement together.
+        waits_for_jetstream: whether to wait while no stream answers.
 
     Raises:
         WriteUnknown: no acknowledgement arrived within `timeout`, or the link ended; the message may be stored.
