@@ -80,7 +80,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """Create a job, and return once it is stored: from then on it is not lost.
 
         When a handler calls this, the job inherits the handler's request id and trace, and names the handler's job as
-        its parent.
+        its parent. A call that is cancelled may have stored the job.
 
         Args:
             payload: what the handler gets as `job.payload`.
