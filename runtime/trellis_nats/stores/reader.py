@@ -15,6 +15,7 @@ from trellis_nats._nats.jetstream.object_names import chunk_subject, object_stre
 from trellis_nats._nats.jetstream.stream_pages import Page, StreamPages
 from trellis_nats._nats.outages import through_outages
 from trellis_nats._nats.read_budget import AnswerSize
+from trellis_nats.clock import describe_duration
 from trellis_nats.errors import NoResponders, NotConnected, ObjectDamaged, ObjectReplaced, RequestTimeout
 from trellis_nats.stores.meta import ObjectMeta
 
@@ -118,7 +119,8 @@ class ObjectReader:
                         return chunks
                     await self._check_missing()
         except TimeoutError:
-            raise RequestTimeout(f'no chunk of "{self._meta.info.key}" came within {_PATIENCE}') from None
+            limit = describe_duration(_PATIENCE)
+            raise RequestTimeout(f'no chunk of "{self._meta.info.key}" came within {limit}') from None
         finally:
             budget.release(reserved)
 

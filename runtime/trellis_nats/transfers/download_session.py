@@ -16,6 +16,7 @@ from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.auth import SessionProofs
 from trellis_nats.auth.session_key import inbox_prefix_of
+from trellis_nats.clock import describe_duration
 from trellis_nats.errors import (
     NotConnected,
     ObjectDamaged,
@@ -181,7 +182,7 @@ class DownloadSession:
         match error:
             case TimeoutError():
                 self._refuse(self._reply_subject, "session_closed")
-                self._log_end(f"the caller used nothing for {_PATIENCE}", logging.INFO)
+                self._log_end(f"the caller used nothing for {describe_duration(_PATIENCE)}", logging.INFO)
             case NotConnected():
                 self._log_end("the connection was lost", logging.INFO)
             case ObjectReplaced():

@@ -243,7 +243,7 @@ class GroupWorker:
             self._group.alias,
             event.attempt,
             delivery.subject,
-            delay,
+            describe_duration(delay),
             error=error,
             extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery, event.attempt, trace_id),
         )
@@ -280,7 +280,7 @@ class GroupWorker:
             'event group %s: no handler matches subject "%s"; the event is redelivered in %s',
             self._group.alias,
             delivery.subject,
-            _UNKNOWN_AGAIN_AFTER,
+            describe_duration(_UNKNOWN_AGAIN_AFTER),
             extra=self._log_fields(LogEvent.EVENT_POSTPONED, delivery, delivery.delivered),
         )
         self._patience.announce(delivery)
