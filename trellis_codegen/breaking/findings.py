@@ -171,6 +171,7 @@ def _write_message(
 def _find_remedy(remedy: Remedy, usage: Usage, grade: Grade) -> tuple[str, ...]:
     if grade is Grade.SAFE:
         return ()
-    if usage.kind.prefix in ("KV_VALUE", "STATE_VALUE") and remedy is not Remedy.COMPARABLE:
-        return REMEDIES[Remedy.NEW_VERSION]
+    stored = {"KV_VALUE": Remedy.ENTRIES_LAST, "STATE_VALUE": Remedy.NEW_VERSION}.get(usage.kind.prefix)
+    if stored is not None and remedy is not Remedy.COMPARABLE:
+        return REMEDIES[stored]
     return REMEDIES[remedy]

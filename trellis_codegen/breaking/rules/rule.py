@@ -33,6 +33,7 @@ class Remedy(StrEnum):
     KEEP_NAME = "R17"
     FREE_NAME = "R18"
     DRAIN_TO_CHANGE = "R19"
+    ENTRIES_LAST = "R20"
     NOTHING = "none"
 
 
@@ -74,8 +75,12 @@ REMEDIES: Final[dict[Remedy, tuple[str, ...]]] = {
         "Apply it on purpose, or keep the larger number.",
     ),
     Remedy.NEW_VERSION: (
-        'Raise "stateVersion" and list the old one in "acceptedVersions"; for a bucket, read both forms and write the new one.',
+        'Raise "stateVersion" and list the old one in "acceptedVersions".',
         "Stop accepting the old form when no entry has it.",
+    ),
+    Remedy.ENTRIES_LAST: (
+        "Release readers that take both forms (a union, or the member as optional); write the old form.",
+        "When every instance has this release, write the new form; stop accepting the old one when no entry has it.",
     ),
     Remedy.GRANT_FIRST: (
         "Declare the right, and grant it to those who need it.",

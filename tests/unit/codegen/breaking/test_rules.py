@@ -171,3 +171,10 @@ def reword(schemas: JsonObject) -> JsonObject:
         name: {**schema, "description": "Other words."} if isinstance(schema, dict) else schema
         for name, schema in schemas.items()
     }
+
+
+@pytest.mark.parametrize(("prefix", "has_versions"), [("KV_VALUE", False), ("STATE_VALUE", True)])
+def test_the_remedy_of_a_stored_value_fits_its_store(prefix: str, has_versions: bool) -> None:
+    (finding,) = compare_schemas(prefix, {"enum": ["a", "b"]}, {"enum": ["a"]}).values()
+
+    assert any("stateVersion" in step for step in finding.remedy) is has_versions
