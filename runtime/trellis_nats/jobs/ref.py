@@ -191,8 +191,10 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             inbox.begin(newest.event.tries)
             while not ended.done() or inbox.arrived.is_set():
                 arrived = asyncio.create_task(inbox.arrived.wait())
-                await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
-                arrived.cancel()
+                try:
+                    await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    arrived.cancel()
                 for value in updates.decode(inbox.take()):
                     yield value
             await ended

@@ -59,6 +59,17 @@ async def test_no_cancellation_of_a_call_is_lost(
         await create_and_await(shop)
 
 
+async def test_a_reader_of_updates_that_is_cancelled_leaves_no_task(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.weigh.create(Parcel(number=1))
+        before = asyncio.all_tasks()
+        reading = asyncio.create_task(anext(ref.updates()))
+        await eventually(lambda: len(asyncio.all_tasks() - before) == 3)
+
+        reading.cancel()
+        await eventually(lambda: asyncio.all_tasks() <= before)
+
+
 async def test_a_stop_during_the_start_leaves_nothing_running(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
 
