@@ -64,7 +64,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would happen
 Confirmed = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for the count.")]
 Rate = Annotated[
     float | None,
-    typer.Option(min=0.1, max=5_000, metavar="N", help="Jobs a second, 0.1 to 5,000. Default: 20."),
+    typer.Option(
+        min=0.1,
+        max=5_000,
+        metavar="N",
+        help="Jobs a second, 0.1 to 5,000. Default: 20 where jobs begin again, else as many as possible.",
+    ),
 ]
 BeginWith = Annotated[
     int | None,
@@ -230,9 +235,8 @@ async def act_on_many(
         return
     confirm_count(f"{plural(plan.count, 'job')} will be {_PAST[action]}.", plan.count, is_agreed=is_agreed)
     first = None if all_at_once else begin_with or (BEGIN_WITH if plan.action.sends else None)
-    record = await operator.bulk.start(
-        plan, confirm=plan.count, reason=reason, begin_with=first, rate=RATE if rate is None else rate
-    )
+    pace = RATE if rate is None and plan.action.sends else rate
+    record = await operator.bulk.start(plan, confirm=plan.count, reason=reason, begin_with=first, rate=pace)
     await run_bulk(operator, record, as_json=as_json)
 
 
@@ -294,6 +298,7 @@ async def print_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -
     from trellis_admin.texts.bulk_actions import describe_bulk
 
     refusals = await operator.bulk.refusals(record.id) if record.refused else {}
+    await operator.catch_up()  # what was sent last is counted too
     states = await operator.ask(count_bulk_states, record.id)
     if as_json:
         print_json("bulk", {"bulk": record, "refusals": refusals, "states": states})

@@ -277,6 +277,8 @@ async def test_a_bulk_action_is_aborted(operated: Operated) -> None:
     waits = await operated.run("jobs", "cancel", "-m", "queue:charge", "--yes", "--json")
 
     assert "dismiss done: 2 of 2" in begun.out
+    assert "rate         as fast as possible" in begun.out
+    assert "jobs now     2 dismissed" in begun.out
     assert replayed.out == ""
     assert json.loads(waits.out)["bulk"]["state"] == "done"
 
