@@ -170,14 +170,14 @@ class ErrorReplies:
 
         Of a group whose errors are all for the caller, the caller gets the first.
         """
-        leaves = error_leaves(error)
-        if all(self._is_for_caller(leaf) for leaf in leaves):
-            error = leaves[0]
-        if not self._is_for_caller(error):
-            return self.reply_to_failure(call, UnexpectedError(), cause=error)
         try:
+            leaves = error_leaves(error)
+            if all(self._is_for_caller(leaf) for leaf in leaves):
+                error = leaves[0]
+            if not self._is_for_caller(error):
+                return self.reply_to_failure(call, UnexpectedError(), cause=error)
             return self._write(call, error, error.id or new_id())
-        except InvalidPayload as problem:
+        except Exception as problem:  # noqa: BLE001 - the class is the program's, and may fail in whatever is asked of it
             return self.reply_to_failure(call, UnexpectedError(), cause=problem)
 
     def reply_to_failure(self, call: IncomingCall, error: RpcError, *, cause: BaseException) -> Reply:

@@ -48,4 +48,8 @@ def _raisable(error: BaseException) -> BaseException:
     """Return an error that a future accepts: not StopIteration, nor a SystemExit that would end the loop."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - without an outcome, the task would wait indefinitely
+        text = "the error's text cannot be read"
+    return RuntimeError(f"{type(error).__name__}: {text}")

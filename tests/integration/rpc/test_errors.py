@@ -64,6 +64,16 @@ async def test_a_declared_error_crosses_the_wire_with_its_fields(nats_server: Na
     assert error.id is not None
 
 
+async def test_a_declared_error_that_was_never_constructed_is_an_unexpected_one(
+    nats_server: NatsServer,
+) -> None:
+    class Gone(NotFoundError):
+        def __init__(self) -> None:
+            """Forget the constructor of the base."""
+
+    assert isinstance(await outcome(nats_server, Gone()), UnexpectedError)
+
+
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
