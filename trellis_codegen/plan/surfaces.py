@@ -18,6 +18,7 @@ from trellis_codegen.plan.wording import (
     Argument,
     choose_text,
     describe,
+    describe_capabilities,
     describe_duration,
     describe_errors,
     write_duration,
@@ -168,7 +169,8 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         spec.append(Argument(name="output", value=output_type))
     if errors:
         spec.append(write_tuple("errors", errors))
-    if capabilities := rpc.capabilities and rpc.capabilities.call:
+    capabilities = rpc.capabilities.call if rpc.capabilities else None
+    if capabilities:
         spec.append(write_tuple("capabilities", map(repr, capabilities)))
     return RpcPlan(
         input=input_type,
@@ -176,7 +178,9 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         is_internal=bool(rpc.internal),
         errors=errors,
         spec=tuple(spec),
-        docstring=describe(rpc.docs, f"The `{name}` RPC.", describe_errors(errors)),
+        docstring=describe(
+            rpc.docs, f"The `{name}` RPC.", describe_capabilities(capabilities), describe_errors(errors)
+        ),
     )
 
 
@@ -220,14 +224,15 @@ def _feed(name: str, feed: Feed, models: ModelsPlan, errors: tuple[str, ...]) ->
     ]
     if errors:
         spec.append(write_tuple("errors", errors))
-    if capabilities := feed.capabilities and feed.capabilities.subscribe:
+    capabilities = feed.capabilities.subscribe if feed.capabilities else None
+    if capabilities:
         spec.append(write_tuple("capabilities", map(repr, capabilities)))
     return FeedPlan(
         input=input_type,
         event=event_type,
         errors=errors,
         spec=tuple(spec),
-        docstring=choose_text(feed.docs, f"The `{name}` feed."),
+        docstring=describe(feed.docs, f"The `{name}` feed.", describe_capabilities(capabilities)),
     )
 
 

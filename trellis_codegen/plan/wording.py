@@ -11,6 +11,7 @@ __all__ = [
     "Argument",
     "choose_text",
     "describe",
+    "describe_capabilities",
     "describe_duration",
     "describe_errors",
     "write_call",
@@ -61,6 +62,14 @@ def describe_errors(classes: Iterable[str]) -> str | None:
     """Name the errors that a call declares; None if there are none."""
     names = ", ".join(f"`{name}`" for name in classes)
     return f"Declared errors: {names}." if names else None
+
+
+def describe_capabilities(names: Iterable[str] | None) -> str | None:
+    """Name the capabilities that callers must hold; None if they need none."""
+    shown = [f"`{name}`" for name in names or ()]
+    return (
+        f"Callers need the capabilit{'ies' if len(shown) > 1 else 'y'} {', '.join(shown)}." if shown else None
+    )
 
 
 def write_duration(name: str, milliseconds: int) -> Argument:

@@ -32,6 +32,8 @@ class OrdersFeedEndpoints:
         """Follow order changes.
 
         Streams order changes, optionally only those of one customer.
+
+        Callers need the capability `orders-service::orders.read`.
         """
 
 
@@ -51,6 +53,8 @@ class OrdersFeedCalls:
         """Follow order changes.
 
         Streams order changes, optionally only those of one customer.
+
+        Callers need the capability `orders-service::orders.read`.
         """
 
 

@@ -41,13 +41,15 @@ class OrdersRpcEndpoints:
         """Place an order.
 
         Stores a pending order and queues the inventory reservation for it.
+
+        Callers need the capability `orders-service::orders.write`.
         """
         self.get: Final = RpcEndpoint[GetOrderRequest, GetOrderResponse](runtime, ORDERS_GET)
         """Read one order.
 
         Answers with the stored order, or with NotFoundError when the id is unknown.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `orders-service::orders.read`. Declared errors: `NotFoundError`.
         """
 
 
@@ -67,13 +69,15 @@ class OrdersRpcCalls:
         """Place an order.
 
         Stores a pending order and queues the inventory reservation for it.
+
+        Callers need the capability `orders-service::orders.write`.
         """
         self.get: Final = RpcCall[GetOrderRequest, GetOrderResponse](runtime, ORDERS_GET)
         """Read one order.
 
         Answers with the stored order, or with NotFoundError when the id is unknown.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `orders-service::orders.read`. Declared errors: `NotFoundError`.
         """
 
 

@@ -139,6 +139,8 @@ class JobsRpcEndpoints:
         """Report whether this service works.
 
         How far its view of the jobs is.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.list_services: Final = RpcEndpoint[JobsListServicesRequest, JobsListServicesResponse](
             runtime, JOBS_LIST_SERVICES
@@ -146,44 +148,50 @@ class JobsRpcEndpoints:
         """List services with their workers.
 
         A service is healthy while one of its workers sends heartbeats.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.list: Final = RpcEndpoint[JobsListRequest, JobsListResponse](runtime, JOBS_LIST)
         """List jobs, the newest first.
 
         `since` is the earliest instant at which a job entered its state. A page has at most 100 jobs, and fewer where they are large; `nextOffset` says where the next one begins.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.get: Final = RpcEndpoint[JobsGetRequest, JobsGetResponse](runtime, JOBS_GET)
         """Read a job, with the lines that its handlers logged.
 
         Ids are unique over all services.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.read`. Declared errors: `NotFoundError`.
         """
         self.get_key: Final = RpcEndpoint[JobsGetKeyRequest, JobsGetKeyResponse](runtime, JOBS_GET_KEY)
         """Read who holds a concurrency key, and who waits for it.
 
         The key is the one that people read, as the template of the queue makes it.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.read`. Declared errors: `NotFoundError`.
         """
         self.cancel: Final = RpcEndpoint[JobsCancelRequest, JobsCancelResponse](runtime, JOBS_CANCEL)
         """Cancel a job that has not ended.
 
         A handler that runs sees it.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
         self.retry: Final = RpcEndpoint[JobsRetryRequest, JobsRetryResponse](runtime, JOBS_RETRY)
         """Let a failed job begin again.
 
         With the payload that is stored, and all its attempts.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
         self.list_dlq: Final = RpcEndpoint[JobsListDLQRequest, JobsListDLQResponse](runtime, JOBS_LIST_DLQ)
         """List dead jobs, the newest first.
 
         As `Jobs.List` with the state dead.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.replay_dlq: Final = RpcEndpoint[JobsReplayDLQRequest, JobsReplayDLQResponse](
             runtime, JOBS_REPLAY_DLQ
@@ -192,7 +200,7 @@ class JobsRpcEndpoints:
 
         With the payload that is stored, and all its attempts.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
         self.dismiss_dlq: Final = RpcEndpoint[JobsDismissDLQRequest, JobsDismissDLQResponse](
             runtime, JOBS_DISMISS_DLQ
@@ -201,7 +209,7 @@ class JobsRpcEndpoints:
 
         It counts as dead no longer, and cannot be replayed.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
 
 
@@ -221,6 +229,8 @@ class JobsRpcCalls:
         """Report whether this service works.
 
         How far its view of the jobs is.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.list_services: Final = RpcCall[JobsListServicesRequest, JobsListServicesResponse](
             runtime, JOBS_LIST_SERVICES
@@ -228,44 +238,50 @@ class JobsRpcCalls:
         """List services with their workers.
 
         A service is healthy while one of its workers sends heartbeats.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.list: Final = RpcCall[JobsListRequest, JobsListResponse](runtime, JOBS_LIST)
         """List jobs, the newest first.
 
         `since` is the earliest instant at which a job entered its state. A page has at most 100 jobs, and fewer where they are large; `nextOffset` says where the next one begins.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.get: Final = RpcCall[JobsGetRequest, JobsGetResponse](runtime, JOBS_GET)
         """Read a job, with the lines that its handlers logged.
 
         Ids are unique over all services.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.read`. Declared errors: `NotFoundError`.
         """
         self.get_key: Final = RpcCall[JobsGetKeyRequest, JobsGetKeyResponse](runtime, JOBS_GET_KEY)
         """Read who holds a concurrency key, and who waits for it.
 
         The key is the one that people read, as the template of the queue makes it.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.read`. Declared errors: `NotFoundError`.
         """
         self.cancel: Final = RpcCall[JobsCancelRequest, JobsCancelResponse](runtime, JOBS_CANCEL)
         """Cancel a job that has not ended.
 
         A handler that runs sees it.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
         self.retry: Final = RpcCall[JobsRetryRequest, JobsRetryResponse](runtime, JOBS_RETRY)
         """Let a failed job begin again.
 
         With the payload that is stored, and all its attempts.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
         self.list_dlq: Final = RpcCall[JobsListDLQRequest, JobsListDLQResponse](runtime, JOBS_LIST_DLQ)
         """List dead jobs, the newest first.
 
         As `Jobs.List` with the state dead.
+
+        Callers need the capability `trellis.jobs::admin.read`.
         """
         self.replay_dlq: Final = RpcCall[JobsReplayDLQRequest, JobsReplayDLQResponse](
             runtime, JOBS_REPLAY_DLQ
@@ -274,7 +290,7 @@ class JobsRpcCalls:
 
         With the payload that is stored, and all its attempts.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
         self.dismiss_dlq: Final = RpcCall[JobsDismissDLQRequest, JobsDismissDLQResponse](
             runtime, JOBS_DISMISS_DLQ
@@ -283,7 +299,7 @@ class JobsRpcCalls:
 
         It counts as dead no longer, and cannot be replayed.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `trellis.jobs::admin.mutate`. Declared errors: `NotFoundError`.
         """
 
 

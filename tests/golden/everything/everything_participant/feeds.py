@@ -32,6 +32,8 @@ class PhotosFeedEndpoints:
         """Follow the changes.
 
         Optionally only those of one album.
+
+        Callers need the capability `everything::photos.read`.
         """
 
 
@@ -51,6 +53,8 @@ class PhotosFeedCalls:
         """Follow the changes.
 
         Optionally only those of one album.
+
+        Callers need the capability `everything::photos.read`.
         """
 
 

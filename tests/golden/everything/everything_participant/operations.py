@@ -143,8 +143,8 @@ class PhotosOperationEndpoints:
 
         Stores the picture, reads its data and finds its tags.
 
-        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers can
-        cancel it. Declared errors: `Refused`.
+        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers need the
+        capability `everything::photos.write`. Callers can cancel it. Declared errors: `Refused`.
         """
 
 
@@ -153,7 +153,10 @@ class AlbumsOperationEndpoints:
 
     def __init__(self, runtime: Runtime) -> None:
         self.rebuild: Final = OperationEndpoint[CountRequest, _Never, Counts, None](runtime, ALBUMS_REBUILD)
-        """The `Albums.Rebuild` operation."""
+        """The `Albums.Rebuild` operation.
+
+        Callers need the capability `everything::photos.write`.
+        """
 
 
 class OperationEndpoints:
@@ -177,8 +180,8 @@ class PhotosOperationCalls:
 
         Stores the picture, reads its data and finds its tags.
 
-        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers can
-        cancel it. Declared errors: `Refused`.
+        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers need the
+        capability `everything::photos.write`. Callers can cancel it. Declared errors: `Refused`.
         """
 
 
@@ -189,7 +192,10 @@ class AlbumsOperationCalls:
         self.rebuild: Final = OperationCall[CountRequest, AlbumsRebuildRun](
             runtime, ALBUMS_REBUILD, AlbumsRebuildRun
         )
-        """The `Albums.Rebuild` operation."""
+        """The `Albums.Rebuild` operation.
+
+        Callers need the capability `everything::photos.write`.
+        """
 
 
 class OperationCalls:

@@ -68,17 +68,20 @@ class PhotosRpcEndpoints:
 
         Its data, without the picture: `Photos.Download` has that.
 
-        Declared errors: `MissingPhoto`, `Refused`.
+        Callers need the capability `everything::photos.read`. Declared errors: `MissingPhoto`, `Refused`.
         """
         self.download: Final = DownloadEndpoint[DownloadRequest](runtime, PHOTOS_DOWNLOAD)
         """Receive a picture.
 
         As it was uploaded, or a draft of it.
 
-        Declared errors: `MissingPhoto`.
+        Callers need the capability `everything::photos.read`. Declared errors: `MissingPhoto`.
         """
         self.describe: Final = RpcEndpoint[PhotoId, Details](runtime, PHOTOS_DESCRIBE)
-        """Say what is known about a photo."""
+        """Say what is known about a photo.
+
+        Callers need the capability `everything::photos.read`.
+        """
 
 
 class AlbumsRpcEndpoints:
@@ -89,6 +92,8 @@ class AlbumsRpcEndpoints:
         """Count the photos of an album.
 
         For the processes of this service.
+
+        Callers need the capability `everything::photos.read`.
         """
 
 
@@ -113,17 +118,20 @@ class PhotosRpcCalls:
 
         Its data, without the picture: `Photos.Download` has that.
 
-        Declared errors: `MissingPhoto`, `Refused`.
+        Callers need the capability `everything::photos.read`. Declared errors: `MissingPhoto`, `Refused`.
         """
         self.download: Final = DownloadCall[DownloadRequest](runtime, PHOTOS_DOWNLOAD)
         """Receive a picture.
 
         As it was uploaded, or a draft of it.
 
-        Declared errors: `MissingPhoto`.
+        Callers need the capability `everything::photos.read`. Declared errors: `MissingPhoto`.
         """
         self.describe: Final = RpcCall[PhotoId, Details](runtime, PHOTOS_DESCRIBE)
-        """Say what is known about a photo."""
+        """Say what is known about a photo.
+
+        Callers need the capability `everything::photos.read`.
+        """
 
 
 class RpcCalls:

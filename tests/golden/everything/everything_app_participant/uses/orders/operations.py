@@ -47,7 +47,8 @@ class OrdersOperationCalls:
 
         Reports each step. Cancelling it cancels the order, unless the order is paid.
 
-        Callers can cancel it. Declared errors: `NotFoundError`.
+        Callers need the capability `orders-service::orders.write`. Callers can cancel it. Declared
+        errors: `NotFoundError`.
         """
 
 

@@ -32,6 +32,8 @@ class PhotosFeedCalls:
         """Follow the changes.
 
         Optionally only those of one album.
+
+        Callers need the capability `everything::photos.read`.
         """
 
 

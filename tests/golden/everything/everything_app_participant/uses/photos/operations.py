@@ -101,8 +101,8 @@ class PhotosOperationCalls:
 
         Stores the picture, reads its data and finds its tags.
 
-        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers can
-        cancel it. Declared errors: `Refused`.
+        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers need the
+        capability `everything::photos.write`. Callers can cancel it. Declared errors: `Refused`.
         """
 
 

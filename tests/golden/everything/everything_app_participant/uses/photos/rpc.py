@@ -42,14 +42,14 @@ class PhotosRpcCalls:
 
         Its data, without the picture: `Photos.Download` has that.
 
-        Declared errors: `MissingPhoto`, `Refused`.
+        Callers need the capability `everything::photos.read`. Declared errors: `MissingPhoto`, `Refused`.
         """
         self.download: Final = DownloadCall[DownloadRequest](runtime, PHOTOS_DOWNLOAD)
         """Receive a picture.
 
         As it was uploaded, or a draft of it.
 
-        Declared errors: `MissingPhoto`.
+        Callers need the capability `everything::photos.read`. Declared errors: `MissingPhoto`.
         """
 
 

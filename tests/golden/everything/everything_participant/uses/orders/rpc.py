@@ -33,7 +33,7 @@ class OrdersRpcCalls:
 
         Answers with the stored order, or with NotFoundError when the id is unknown.
 
-        Declared errors: `NotFoundError`.
+        Callers need the capability `orders-service::orders.read`. Declared errors: `NotFoundError`.
         """
 
 
