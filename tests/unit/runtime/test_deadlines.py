@@ -36,9 +36,9 @@ async def test_each_block_ends_at_its_own_time_in_any_order() -> None:
             await wait_under(deadlines, seconds)
         ended.append(seconds)
 
-    await asyncio.gather(*(wait(seconds) for seconds in (0.09, 0.03, 0.12, 0.06)))
+    await asyncio.gather(*(wait(seconds) for seconds in (0.45, 0.15, 0.6, 0.3)))
 
-    assert ended == [0.03, 0.06, 0.09, 0.12]
+    assert ended == [0.15, 0.3, 0.45, 0.6]
 
 
 async def test_a_block_that_ended_in_time_does_not_keep_others_from_ending() -> None:
