@@ -122,7 +122,8 @@ async def show(
         print_json("job", {"job": shown, "family": family, "recreated": recreated, "versionWait": wait})
         return
     silent = await operator.ask(find_silence, found[0], now()) if found else None
-    held_back = await explain_wait(operator, found[0], now()) if found else None
+    held = await explain_wait(operator, found[0], now()) if found else None
+    held_back = None if held is None else f"it waits: {held.why}\nnext: {held.next}"
     parts = [
         describe_history(
             history,

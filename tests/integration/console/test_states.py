@@ -128,3 +128,21 @@ async def test_the_stack_of_a_running_job_is_shown(nats_server: NatsServer, tmp_
     assert "test_states.py" in shown
     assert "reserve_slowly" in shown
     assert "attempt 1 on" in page.text
+
+
+async def test_the_page_of_a_job_that_is_due_and_not_begun_says_why(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with (
+        OrdersService.connect(nats_server.url) as orders,
+        open_console(nats_server.url, tmp_path / "jobs.sqlite") as opened,
+        httpx.AsyncClient(base_url=opened.url, timeout=30) as browser,
+    ):
+        waits = await orders.jobs.reserve_inventory.create(ReserveInventoryPayload(order_id="o-1", items=[]))
+        await opened.catch_up()
+        unworked = unescape((await browser.get(f"/jobs/{waits.id}")).text)
+        await orders.jobs.reserve_inventory.pause(reason="stock is counted")
+        paused = unescape((await browser.get(f"/jobs/{waits.id}")).text)
+
+    assert "It is due and waits</h2><p>no worker of its queue is alive" in unworked
+    assert "It is due and waits</h2><p>orders-service/reserve-inventory was paused" in paused

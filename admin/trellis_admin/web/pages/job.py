@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
-from trellis_nats.errors import JobNotFound
+from trellis_nats.errors import JobNotFound, TransportError
 from trellis_nats.jobs.model.event import JobProgress
 from trellis_nats.jobs.model.states import JobState
 
@@ -33,6 +33,7 @@ from trellis_admin.queries import (
     read_family,
 )
 from trellis_admin.samples.redaction import is_replaced
+from trellis_admin.texts.waiting import explain_wait
 from trellis_admin.web.actions import CANCEL, DISMISS, EDIT, RECREATE, REPLAY, RETRY, JobAction
 from trellis_admin.web.console import Console
 from trellis_admin.web.frame import show
@@ -214,10 +215,15 @@ async def _show(
     request: Request, row: JobRow, *, revealed: Revealed | None = None, stack: Stack | None = None
 ) -> Response:
     console: Console = request.state.console
+    operator = console.operator(request.state.identity)
     try:
-        job = await console.operator(request.state.identity).history(row)
+        job = await operator.history(row)
     except JobNotFound:
         raise _missing(request, row.id) from None
+    try:
+        wait = await explain_wait(operator, row, datetime.now(UTC))
+    except TransportError:  # the page is worth more than this line of it
+        wait = None
     family = await console.query(read_family, row)
     recreated = await console.query(find_recreated, row)
     silent_since = await console.query(find_silence, row, datetime.now(UTC))
@@ -227,6 +233,7 @@ async def _show(
         "view": _make_view(request, job, row, family, same, recreated),
         "payload_size": job.payload_size,
         "silent_since": silent_since,
+        "wait": wait,
         "revealed": revealed,
         "stack": stack,
     }
