@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from trellis_nats._support.forked_child import count_forks
@@ -19,6 +20,11 @@ T = TypeVar("T")
 
 _CHECK_EVERY: Final = 1.0
 """Seconds between checks that the event loop still runs: a call that it never began would not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    error: BaseException
 
 
 class Blocking:
@@ -44,10 +50,16 @@ class Blocking:
                 awaitable.close()  # else Python warns that it was never awaited
             raise WrongEventLoop(reason)
 
-        async def awaited() -> T:
-            return await awaitable
+        async def awaited() -> T | _Exit:
+            try:
+                return await awaitable
+            except (SystemExit, KeyboardInterrupt) as error:  # in a task, they would end the event loop too
+                return _Exit(error)
 
-        return self._wait(asyncio.run_coroutine_threadsafe(awaited(), self._loop))
+        result = self._wait(asyncio.run_coroutine_threadsafe(awaited(), self._loop))
+        if isinstance(result, _Exit):
+            raise result.error
+        return result
 
     def _wait(self, running: Future[T]) -> T:
         try:
