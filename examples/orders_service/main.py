@@ -251,7 +251,8 @@ def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
         await service.events.orders.shipped.publish(
             OrderShippedEvent(
                 order_id=order.order_id, customer_id=order.customer_id, shipped_at=datetime.now(UTC)
-            )
+            ),
+            idempotency_key=job.id,
         )
         await notify_customer(service, order)
         return NotifyWarehouseResult(notified=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -12,7 +13,16 @@ from typing import Final
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_text
 
-__all__ = ["id_of_bytes", "is_token", "new_id", "new_trace_digits", "new_unguessable", "require_token"]
+__all__ = [
+    "id_of_bytes",
+    "id_of_key",
+    "id_of_texts",
+    "is_token",
+    "new_id",
+    "new_trace_digits",
+    "new_unguessable",
+    "require_token",
+]
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """The digits of Crockford's base 32, five bits each."""
@@ -22,6 +32,7 @@ _RANDOM_DIGITS: Final = 16
 _TRACE_BYTES: Final = 24
 _UNGUESSABLE_BYTES: Final = 12
 _PIECES: Final = 128
+_ULID_BYTES: Final = 16
 _TIME_SHIFTS: Final = tuple(range(45, -1, -5))
 _ALL_SHIFTS: Final = tuple(range(125, -1, -5))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -66,6 +77,35 @@ def new_id() -> str:
     """Return a new ULID: 26 characters that sort by time."""
     # Not from a package, because each job takes two: one of python-ulid costs as much as encoding the job.
     return _time_digits(time.time_ns() // 1_000_000) + _draw_digits()
+
+
+def id_of_key(what: str, scope: tuple[str, ...], key: str) -> str:
+    """Return the id of the one thing that an idempotency key stands for: a ULID made of a hash.
+
+    Args:
+        what: the thing that the key is for, for the error.
+        scope: where the key counts.
+        key: the idempotency key.
+
+    Raises:
+        ConfigurationError: the key is empty, or not a text.
+    """
+    require_text("idempotency_key", key)
+    if not key:
+        raise ConfigurationError(f"{what}: an idempotency key must not be empty")
+    try:
+        return id_of_texts((*scope, key))
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"{what}: the idempotency key {key!r} is not valid Unicode: {error.reason}"
+        ) from None
+
+
+def id_of_texts(texts: tuple[str, ...]) -> str:
+    """Return a ULID made of a hash of texts: other texts, or the same ones cut elsewhere, have another one."""
+    parts = [text.encode() for text in texts]
+    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return id_of_bytes(hashlib.sha256(framed).digest()[:_ULID_BYTES])
 
 
 def id_of_bytes(value: bytes) -> str:

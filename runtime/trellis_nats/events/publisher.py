@@ -25,7 +25,7 @@ from trellis_nats.events.grants import publish_grants
 from trellis_nats.events.source import EventSource, EventSubscription
 from trellis_nats.events.subjects import EVENT_STREAM, event_subject
 from trellis_nats.grants import Grant, Role, StartCheck, scan_grants
-from trellis_nats.ids import new_id
+from trellis_nats.ids import id_of_key, new_id
 from trellis_nats.provision.requirements import StreamRequirement
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
@@ -65,15 +65,22 @@ class EventOutlet(Generic[EventT]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec.name}>"
 
-    async def publish(self, event: EventT) -> PublishedEvent:
+    async def publish(self, event: EventT, *, idempotency_key: str | None = None) -> PublishedEvent:
         """Publish an event, and return once it is stored: from then on it is not lost.
 
         An event that a handler publishes has the handler's request and trace.
+
+        Args:
+            event: what has happened.
+            idempotency_key: gives the event its id: a second call with the same key, for instance by a job that runs
+                again, publishes the same event. Within two minutes it is stored once, as the first call wrote it;
+                later it is stored again, with the same id.
 
         Raises:
             InvalidPayload: the event does not match its schema, or has no value that its subject needs; nothing was
                 sent.
             PayloadTooLarge: the server would not take it; nothing was sent.
+            ConfigurationError: the idempotency key is empty; nothing was sent.
             WriteUnknown: none of three attempts was acknowledged; the event may have been stored.
             TransportError: NATS did not take it.
         """
@@ -82,7 +89,8 @@ class EventOutlet(Generic[EventT]):
         body = self._codec.to_json(event)
         if not isinstance(body, dict):
             raise InvalidPayload(what, [("#", "an event must be a JSON object")])
-        event_id, time = new_id(), parse_timestamp(timestamp(now()))
+        event_id = new_id() if idempotency_key is None else self._derive_id(idempotency_key)
+        time = parse_timestamp(timestamp(now()))
         written = with_header(body, event_id=event_id, time=time)
         try:
             data = encode_json(written)
@@ -93,6 +101,10 @@ class EventOutlet(Generic[EventT]):
             span.set(MESSAGE_ID, event_id)
             ack = await self._store(subject, data, event_id, span.context)
         return PublishedEvent(id=event_id, time=time, sequence=ack.sequence)
+
+    def _derive_id(self, key: str) -> str:
+        # Of its contract too: other services may publish the same event, each with keys of its own.
+        return id_of_key(f'event "{self.spec.name}"', (self._runtime.contract.id, self.spec.name), key)
 
     async def _store(self, subject: str, data: bytes, event_id: str, context: Context) -> PubAck:
         headers = {**context.headers(), **self._version.headers}

@@ -6,7 +6,14 @@ from typing import cast
 
 import pytest
 from pydantic import JsonValue
-from trellis_nats import InvalidPayload, NoResponders, Options, PayloadTooLarge, WriteUnknown
+from trellis_nats import (
+    ConfigurationError,
+    InvalidPayload,
+    NoResponders,
+    Options,
+    PayloadTooLarge,
+    WriteUnknown,
+)
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message_from_leader, get_stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
@@ -61,6 +68,20 @@ async def test_an_event_is_stored_with_its_id_and_time(nats_server: NatsServer) 
     )
     assert len(published.id) == 26
     assert before - timedelta(milliseconds=1) <= published.time <= datetime.now(UTC)
+
+
+async def test_a_call_that_runs_again_publishes_the_same_event(nats_server: NatsServer) -> None:
+    async with OrdersService.connect(nats_server.url) as service:
+        first = await service.shipped.publish(Shipped(order_id="o1"), idempotency_key="job-1")
+        again = await service.shipped.publish(Shipped(order_id="o1"), idempotency_key="job-1")
+        moved = await service.moved.publish(Moved(order_id="o1", region="eu"), idempotency_key="job-1")
+        with pytest.raises(ConfigurationError, match=r'event "Orders.Shipped": an idempotency key must not'):
+            await service.shipped.publish(Shipped(order_id="o1"), idempotency_key="")
+
+    message, count = await stored(nats_server)
+    assert (again.id, again.sequence) == (first.id, first.sequence)
+    assert moved.id != first.id
+    assert (count, message.headers["Nats-Msg-Id"]) == (2, moved.id)
 
 
 async def test_the_values_of_an_event_are_in_its_subject(nats_server: NatsServer) -> None:

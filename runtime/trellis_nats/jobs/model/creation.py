@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from trellis_nats.clock import timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
-from trellis_nats.errors.configuration import require_text, require_timedelta
-from trellis_nats.ids import id_of_bytes, new_id
+from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.ids import id_of_key, id_of_texts, new_id
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lineage import current_origin
 
 __all__ = ["Creation", "derive_id", "derive_replacement_id", "draft", "require_payload"]
-
-_ULID_BYTES: Final = 16
 
 
 class Creation(NamedTuple):
@@ -37,16 +33,7 @@ def derive_id(service: str, queue: str, key: str) -> str:
     Raises:
         ConfigurationError: the key is empty, or not a text.
     """
-    require_text("idempotency_key", key)
-    if not key:
-        raise ConfigurationError(f'queue "{queue}": an idempotency key must not be empty')
-    try:
-        parts = [part.encode() for part in (service, queue, key)]
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(
-            f'queue "{queue}": the idempotency key {key!r} is not valid Unicode: {error.reason}'
-        ) from None
-    return _hash_to_id(parts)
+    return id_of_key(f'queue "{queue}"', (service, queue), key)
 
 
 def derive_replacement_id(service: str, queue: str, job_id: str, sequence: int) -> str:
@@ -59,12 +46,7 @@ def derive_replacement_id(service: str, queue: str, job_id: str, sequence: int) 
         sequence: the sequence of the event by which it ended; a job that is replayed may end again.
     """
     # One part more than an idempotency key has, so that no key leads to this id.
-    return _hash_to_id([part.encode() for part in (service, queue, job_id, str(sequence))])
-
-
-def _hash_to_id(parts: Iterable[bytes]) -> str:
-    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return id_of_bytes(hashlib.sha256(framed).digest()[:_ULID_BYTES])
+    return id_of_texts((service, queue, job_id, str(sequence)))
 
 
 def draft(
