@@ -11,6 +11,7 @@ from trellis_codegen.contract.defaults import (
     MAX_ACTIVE,
     MAX_DELIVER,
     MAX_QUEUED_PER_KEY,
+    STALE_POLICY,
     WHEN_FULL,
 )
 from trellis_codegen.contract.manifest import Manifest
@@ -190,4 +191,11 @@ def _describe_key(key: KeyConcurrency, queue: KeyQueue | None) -> str:
         wait = (
             f"a further one is {'coalesced into the active one' if when_full == 'coalesce' else 'rejected'}"
         )
-    return f"At most {key.max_active or MAX_ACTIVE} active per key {':'.join(key.key)}; {wait}."
+    dies = {
+        "fail-stale": "A job whose worker dies ends as stale if another one waits for its key, and does not run again",
+        "block": "A job whose worker dies keeps its place, and runs again",
+    }
+    return (
+        f"At most {key.max_active or MAX_ACTIVE} active per key {':'.join(key.key)}; {wait}. "
+        f"{dies[key.stale_policy or STALE_POLICY]}."
+    )

@@ -112,6 +112,7 @@ class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
 
     At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 4 run at a time in one
     process. At most 1 active per key zendesk:/origin:tickets; 1 may wait, and a further one is rejected.
+    A job whose worker dies ends as stale if another one waits for its key, and does not run again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -139,7 +140,8 @@ class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
     A job that is created while one waits is coalesced into it: the one that waits will read every change.
 
     At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 1 active per key
-    catalog:/supplier; 1 may wait, and a further one is coalesced into the one that has waited longest.
+    catalog:/supplier; 1 may wait, and a further one is coalesced into the one that has waited longest. A
+    job whose worker dies ends as stale if another one waits for its key, and does not run again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -163,7 +165,8 @@ class PublishStockQueue(JobQueue[PublishStockPayload, None]):
     Only the newest number matters: it replaces one that still waits.
 
     At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 1 active per key
-    stock:/productId; 1 may wait, and a further one replaces the one that has waited longest.
+    stock:/productId; 1 may wait, and a further one replaces the one that has waited longest. A job whose
+    worker dies ends as stale if another one waits for its key, and does not run again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

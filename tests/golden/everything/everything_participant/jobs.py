@@ -25,6 +25,7 @@ class DevelopQueue(JobQueue[DevelopPayload, DevelopResult, DevelopUpdate]):
     At most 4 attempts; retries after 0 s, 1.5 s, then 1 min. A worker that is silent for 1 min is
     considered dead. A job expires 1 d after its creation. At most 2 run at a time in one process. At most
     2 active per key album:/album; 3 may wait, and a further one replaces the one that has waited longest.
+    A job whose worker dies keeps its place, and runs again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

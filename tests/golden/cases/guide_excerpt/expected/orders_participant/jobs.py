@@ -98,6 +98,7 @@ class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
 
     At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 4 run at a time in one
     process. At most 1 active per key zendesk:/origin:tickets; 1 may wait, and a further one is rejected.
+    A job whose worker dies ends as stale if another one waits for its key, and does not run again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

@@ -24,7 +24,8 @@ class PrintXQueue(JobQueue[Thing, None]):
     At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 1 active per key \"\"\"
     import os; os.system("true")
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #:/\"\"\";import os
-    ~0\x07\u202e{{ 7*7 }}; a further one is rejected.
+    ~0\x07\u202e{{ 7*7 }}; a further one is rejected. A job whose worker dies ends as stale if another one
+    waits for its key, and does not run again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

@@ -48,7 +48,7 @@ class SweepQueue(JobQueue[Thing, None]):
     """The `sweep` jobs.
 
     One attempt, no retries. At most 2 active per key /thingId; 3 may wait, and a further one replaces the
-    one that has waited longest.
+    one that has waited longest. A job whose worker dies keeps its place, and runs again.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
