@@ -22,18 +22,21 @@ async def connect_tcp(host: str, port: int) -> socket.socket:
     """
     failure = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in await run_in_thread(_look_up, (host, port), name="DNS"):
-        sock = socket.socket(family, kind, protocol)
-        sock.setblocking(False)
         try:
-            await asyncio.get_running_loop().sock_connect(sock, address)
-        except BaseException as error:
-            sock.close()
-            if not isinstance(error, OSError):
-                raise
+            return await _connect(socket.socket(family, kind, protocol), address)
+        except OSError as error:  # also without IPv6 in the kernel, where the name has such an address
             failure = error
-        else:
-            return sock
     raise failure
+
+
+async def _connect(sock: socket.socket, address: tuple[object, ...]) -> socket.socket:
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _look_up(
