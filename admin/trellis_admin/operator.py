@@ -11,7 +11,7 @@ is an event with actor and reason, fenced by what was seen, and is in the audit 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -83,7 +83,7 @@ async def connect(
     actor: str | None = None,
     source: str = PYTHON,
     db: Path | None = None,
-    contract: type[Service] | Service | None = None,
+    contract: type[Service] | Service | Sequence[type[Service] | Service] | None = None,
     progress: Progress = ignore_progress,
 ) -> AsyncGenerator[Operator]:
     """Connect to a server, bring the projection up to date, and provide what operators do.
@@ -94,8 +94,8 @@ async def connect(
         actor: the person or program that acts; the default is the environment variable `TRELLIS_ACTOR`, else the user of the system.
         source: from where, for the audit log: `console`, `command line`, `Python API`, or `token <name>`.
         db: the file of the projection; the default is below the user's cache folder, one for each account of a server.
-        contract: the class of a generated package, or a service with upcasters: what its workers would refuse is not replayed,
-            and what its schemas call secret is not revealed.
+        contract: the class of a generated package, or a service with upcasters, or several of them: what the workers of a queue
+            would refuse is not replayed, and what its schemas call secret is not revealed.
         progress: called while the projection is brought up to date.
 
     Raises:
@@ -106,9 +106,10 @@ async def connect(
     """
     async with open_admin_connection(server, options or Options(open=True)) as connection:
         database = await default_database(connection) if db is None else db
-        payloads = None if contract is None else PayloadContract.of(contract)
+        given = contract if isinstance(contract, Sequence) else [] if contract is None else [contract]
+        contracts = [PayloadContract.of(service) for service in given]
         operator = Operator(
-            connection, database, actor=actor or default_actor(), source=source, contract=payloads
+            connection, database, actor=actor or default_actor(), source=source, contracts=contracts
         )
         await operator.catch_up(progress)
         yield operator
@@ -124,12 +125,12 @@ class Operator(Steering):
         *,
         actor: str,
         source: str,
-        contract: PayloadContract | None = None,
+        contracts: Sequence[PayloadContract] = (),
     ) -> None:
         """Prepare. `database` is the file of the projection, which `catch_up` or another process brings up to date."""
         audit = AuditLog(connection, actor=actor, source=source)
-        super().__init__(Session(connection, database, audit), contract)
-        self.bulk: Final = BulkActions(self.session, () if contract is None else (contract,))
+        super().__init__(Session(connection, database, audit), contracts)
+        self.bulk: Final = BulkActions(self.session, contracts)
         """Actions on many jobs."""
         self.keys: Final = KeyActions(self.session)
         """Concurrency keys."""
@@ -147,7 +148,7 @@ class Operator(Steering):
             session.database,
             actor=actor,
             source=session.audit.source,
-            contract=self.contract,
+            contracts=self.contracts,
         )
 
     # --- reading ---------------------------------------------------------------------------------------------------

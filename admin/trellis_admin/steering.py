@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from trellis_nats.jobs.pause import PauseResult, ResumeResult, pause_queue, resu
 from trellis_nats.jobs.stacks import JobStack, read_stack
 
 from trellis_admin.audit_log import Action, Kind, clean_text
-from trellis_admin.payloads import PayloadContract, Revealed, reveal_job
+from trellis_admin.payloads import PayloadContract, Revealed, find_contract, reveal_job
 from trellis_admin.queries import QueuePlace
 from trellis_admin.session import JobPlace, JobTarget, Session
 
@@ -42,8 +42,8 @@ class Steering:
 
     session: Session
     """The connection, the projection and the audit log."""
-    contract: PayloadContract | None
-    """What says which payloads are valid and what in them is secret; None where that is not known."""
+    contracts: Sequence[PayloadContract]
+    """What says which payloads are valid and what in them is secret: for the job of a queue, the contract that has the queue."""
 
     # --- one job ---------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,9 @@ class Steering:
             TransportError: the server did not answer or refused.
         """
         place = await self._place(job, seen)
-        contract = self._contract_of(place, "an edited payload is checked against the contract of its queue")
+        contract = self._require_contract(
+            place, "an edited payload is checked against the contract of its queue"
+        )
         edited = EditedPayload(contract.validate(place.prefix, payload), contract.digest)
         return await self._replace(
             Action.EDIT,
@@ -178,7 +180,9 @@ class Steering:
             TransportError: the server did not answer or refused.
         """
         place = await self._place(job, seen)
-        contract = self._contract_of(place, "the contract of a queue has the limits of its concurrency keys")
+        contract = self._require_contract(
+            place, "the contract of a queue has the limits of its concurrency keys"
+        )
         return await self._replace(
             Action.RECREATE,
             place,
@@ -204,7 +208,9 @@ class Steering:
         place = await self.session.find(job)
         target = _target(place)
         async with self.session.audit.action(Kind.PAYLOAD, Action.REVEAL, target, reason=reason) as audited:
-            revealed = await reveal_job(self.session.connection, place.prefix, place.id, self.contract)
+            revealed = await reveal_job(
+                self.session.connection, place.prefix, place.id, self._find_contract(place)
+            )
             if revealed is None:
                 raise JobNotFound(f"the payload of job {place.id} is no longer stored")
             audited.done("revealed", hidden=list(revealed.hidden))
@@ -285,7 +291,8 @@ class Steering:
         deadline: timedelta | datetime | None,
     ) -> ActionDone:
         place = await self._place(job, seen)
-        refuse = None if self.contract is None else partial(self.contract.refuse, place.prefix)
+        contract = self._find_contract(place)
+        refuse = None if contract is None else partial(contract.refuse, place.prefix)
         actions = job_actions(self.session.connection, place.prefix, refuse_payload=refuse)
         by = self._by(reason)
         async with self.session.audit.action(Kind.JOB, action, _target(place), reason=reason) as audited:
@@ -321,17 +328,21 @@ class Steering:
         place = await self.session.find(job)
         return place if seen is None else place._replace(seen=seen)
 
-    def _contract_of(self, place: JobPlace, why: str) -> PayloadContract:
+    def _find_contract(self, place: JobPlace) -> PayloadContract | None:
+        return find_contract(self.contracts, place.prefix)
+
+    def _require_contract(self, place: JobPlace, why: str) -> PayloadContract:
         """Return the contract of a job's queue.
 
         Raises:
             ConfigurationError: it is not known.
         """
-        if self.contract is None or not self.contract.has_queue(place.prefix):
+        contract = self._find_contract(place)
+        if contract is None:
             raise ConfigurationError(
                 f"{why}, and that of {place.prefix} is not known: name a generated package (`--contract PACKAGE`, in Python `contract=`)"
             )
-        return self.contract
+        return contract
 
     def _by(self, reason: str | None) -> AdminAction:
         return AdminAction(

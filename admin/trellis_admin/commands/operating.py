@@ -41,13 +41,13 @@ _Db = Annotated[
         help="The file in which jobs are indexed. Default: one for each account, in the cache folder.",
     ),
 ]
-_Contract = Annotated[
-    str | None,
+_Contracts = Annotated[
+    list[str] | None,
     typer.Option(
         "--contract",
         rich_help_panel=_PANEL,
         metavar="PACKAGE",
-        help="A generated package: payloads are checked against it, and what its schemas call secret is not shown.",
+        help="A generated package: payloads are checked against it, and what its schemas call secret is not shown. May be repeated.",
     ),
 ]
 
@@ -61,8 +61,8 @@ def operated(command: Callable[Concatenate[Operator, Arguments], Awaitable[None]
     added = list(inspect.signature(_describe, eval_str=True).parameters.values())
 
     def run(connection: Connection, /, **arguments: Any) -> None:  # typer has converted them by the signature
-        actor, db, contract = (arguments.pop(parameter.name) for parameter in added)
-        _run(cast("Callable[..., Awaitable[None]]", command), connection, actor, db, contract, arguments)
+        actor, db, contracts = (arguments.pop(parameter.name) for parameter in added)
+        _run(cast("Callable[..., Awaitable[None]]", command), connection, actor, db, contracts, arguments)
 
     first = inspect.Parameter("connection", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Connection)
     signature = inspect.Signature([first, *own, *added])
@@ -72,7 +72,7 @@ def operated(command: Callable[Concatenate[Operator, Arguments], Awaitable[None]
     return connected(run)
 
 
-def _describe(actor: _Actor = None, db: _Db = None, contract: _Contract = None) -> None:
+def _describe(actor: _Actor = None, db: _Db = None, contracts: _Contracts = None) -> None:
     """Have the options of an operator as a signature."""
 
 
@@ -81,7 +81,7 @@ def _run(
     connection: Connection,
     actor: str | None,
     db: Path | None,
-    contract: str | None,
+    contracts: list[str] | None,
     arguments: dict[str, Any],
 ) -> None:
     import asyncio
@@ -90,7 +90,7 @@ def _run(
     from trellis_admin.packages import load_service
     from trellis_admin.terminal import ProgressLine
 
-    service = None if contract is None else load_service(contract)
+    services = [load_service(package) for package in contracts or ()]
 
     async def work() -> None:
         with ProgressLine("reading jobs") as line:
@@ -100,7 +100,7 @@ def _run(
                 actor=actor,
                 source=_SOURCE,
                 db=db,
-                contract=service,
+                contract=services,
                 progress=line.show,
             ) as operator:
                 await command(operator, **arguments)

@@ -67,7 +67,7 @@ async def reveal_job(
         connection: to the server.
         prefix: the publish prefix of the job's queue.
         job_id: the job.
-        contract: says what is secret; None where it is not known.
+        contract: has the queue, and says what is secret; None where it is not known.
 
     Raises:
         PermissionDenied: the account may not read the stream.
@@ -77,8 +77,7 @@ async def reveal_job(
     history = build_history(prefix, job_id, messages, is_cut=is_cut)
     if history is None:
         return None
-    knows = contract if contract is not None and contract.has_queue(prefix) else None
-    stored = _Stored({message.sequence: message for message in messages}, prefix, knows)
+    stored = _Stored({message.sequence: message for message in messages}, prefix, contract)
     payload = stored.show("payload", history.payload_sequence)
     if payload is None:
         return None
@@ -88,7 +87,7 @@ async def reveal_job(
         result=stored.show("result", history.result_sequence),
         checkpoints={at: value for at, value in checkpoints.items() if value is not None},
         digest=history.digest or "",
-        is_checked=knows is not None,
+        is_checked=contract is not None,
     )
 
 

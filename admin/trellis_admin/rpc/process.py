@@ -100,10 +100,8 @@ async def admin_process(
             bucket = await open_admin_bucket(connection)
             fleet = FleetDuties(connection, bucket, _find_overdue(path), options=wanted.duties)
             duties = await stack.enter_async_context(fleet)
-            bulk = replace(
-                Operator(connection, path, actor=_ACTOR, source=_SOURCE).bulk, contracts=wanted.contracts
-            )
-            serving = asyncio.create_task(bulk.serve(), name="bulk actions")
+            operator = Operator(connection, path, actor=_ACTOR, source=_SOURCE, contracts=wanted.contracts)
+            serving = asyncio.create_task(operator.bulk.serve(), name="bulk actions")
             serving.add_done_callback(log_crash)
             stack.push_async_callback(_cancel, serving)
         port = None
@@ -130,8 +128,8 @@ async def _serve_rpcs(
         return "the server is on another machine, and neither --callers nor --open was given"
     service = await stack.enter_async_context(TrellisJobsService.connect(server, options=served))
     asking = await stack.enter_async_context(open_admin_connection(server, options))
-    operator = Operator(asking, path, actor=_ACTOR, source=_SOURCE)
-    serve_admin_rpcs(service, operator, wanted.contracts)
+    operator = Operator(asking, path, actor=_ACTOR, source=_SOURCE, contracts=wanted.contracts)
+    serve_admin_rpcs(service, operator)
     await service.start()
     return None
 

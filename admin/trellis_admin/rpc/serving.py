@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +13,7 @@ from trellis_nats.jobs.model.states import JobState
 from trellis_admin.audit_log import AdminResourceMissing
 from trellis_admin.keys import KeyProblem, StoredKey
 from trellis_admin.operator import AmbiguousJob, Operator
-from trellis_admin.payloads import PayloadContract, Revealed, find_contract
+from trellis_admin.payloads import Revealed
 from trellis_admin.queries import read_status
 from trellis_admin.rpc.job_object import states_named
 from trellis_admin.rpc.listing import Wanted, list_wanted, read_services
@@ -48,7 +47,6 @@ from trellis_admin.rpc.trellis_jobs_participant import (
     TrellisJobsService,
 )
 from trellis_admin.session import JobPlace, QueueProblem
-from trellis_admin.steering import Steering
 
 __all__ = ["serve_admin_rpcs"]
 
@@ -57,20 +55,17 @@ _SERVICES_MAX: Final = 500
 _DEAD: Final = frozenset({JobState.DEAD})
 
 
-def serve_admin_rpcs(
-    service: TrellisJobsService, operator: Operator, contracts: Sequence[PayloadContract] = ()
-) -> None:
+def serve_admin_rpcs(service: TrellisJobsService, operator: Operator) -> None:
     """Give the RPCs of a service their handlers. Start the service afterwards.
 
     Args:
         service: it answers.
         operator: what is asked. Its projection must be kept up to date. The audit log names its actor, unless the caller is known.
-        contracts: what says which parts of values are secret, and which payloads are valid to be sent again.
     """
     _serve_reading(service, operator)
     _serve_lists(service, operator)
-    _serve_get(service, operator, contracts)
-    _serve_steering(service, operator, contracts)
+    _serve_get(service, operator)
+    _serve_steering(service, operator)
 
 
 def _serve_reading(service: TrellisJobsService, operator: Operator) -> None:
@@ -131,7 +126,7 @@ def _serve_lists(service: TrellisJobsService, operator: Operator) -> None:
         )
 
 
-def _serve_get(service: TrellisJobsService, operator: Operator, contracts: Sequence[PayloadContract]) -> None:
+def _serve_get(service: TrellisJobsService, operator: Operator) -> None:
     session = operator.session
 
     @service.rpc.jobs.get.handle
@@ -142,29 +137,26 @@ def _serve_get(service: TrellisJobsService, operator: Operator, contracts: Seque
             raise not_found(request.id) from None
         except AmbiguousJob as error:
             raise ValidationError(str(error), [("/id", str(error))]) from None
-        known = find_contract(contracts, place.prefix)
-        revealed = await _reveal(Steering(_acting(operator, context).session, known), place, context)
+        revealed = await _reveal(_acting(operator, context), place, context)
         job = await read_job(session.connection, place.prefix, place.id, with_logs=True, revealed=revealed)
         if job is None:
             raise not_found(request.id)
         return JobsGetResponse(job=job)
 
 
-async def _reveal(steering: Steering, place: JobPlace, context: RpcContext) -> Revealed | None:
+async def _reveal(operator: Operator, place: JobPlace, context: RpcContext) -> Revealed | None:
     """Return the values of a job, once the audit log says that they are asked for; None if it cannot, or they are gone."""
     try:
-        return await steering.reveal(f"{place.prefix}.{place.id}", reason=f"request {context.request_id}")
+        return await operator.reveal(f"{place.prefix}.{place.id}", reason=f"request {context.request_id}")
     except (AdminResourceMissing, JobNotFound):
         return None
 
 
-def _serve_steering(
-    service: TrellisJobsService, operator: Operator, contracts: Sequence[PayloadContract]
-) -> None:
+def _serve_steering(service: TrellisJobsService, operator: Operator) -> None:
     rpc = service.rpc.jobs
 
     async def act(context: RpcContext, action: JobAction, job_id: str) -> Job:
-        return await steer(_acting(operator, context), contracts, action, job_id)
+        return await steer(_acting(operator, context), action, job_id)
 
     @rpc.cancel.handle
     async def cancel(context: RpcContext, request: JobsCancelRequest) -> JobsCancelResponse:

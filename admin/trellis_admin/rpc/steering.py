@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from trellis_nats import ValidationError
@@ -10,7 +10,6 @@ from trellis_nats.errors import ActionRefused, ConfigurationError, JobNotFound
 from trellis_nats.jobs.actions.job_actions import ActionDone
 
 from trellis_admin.operator import AmbiguousJob, Operator
-from trellis_admin.payloads import PayloadContract, find_contract
 from trellis_admin.rpc.job_object import to_job
 from trellis_admin.rpc.trellis_jobs_participant import Job, NotFoundError
 from trellis_admin.steering import Steering
@@ -51,14 +50,11 @@ REPLAY: Final[JobAction] = _replay
 DISMISS: Final[JobAction] = _dismiss
 
 
-async def steer(
-    operator: Operator, contracts: Sequence[PayloadContract], action: JobAction, job_id: str
-) -> Job:
+async def steer(operator: Operator, action: JobAction, job_id: str) -> Job:
     """Act on a job, and return it as it is now, without its values.
 
     Args:
         operator: acts, in the name of the caller.
-        contracts: what a job's payload is checked against before it is sent again, where one of them has its queue.
         action: what is done.
         job_id: the id of the job.
 
@@ -69,9 +65,7 @@ async def steer(
         TransportError: the server did not answer.
     """
     try:
-        place = await operator.session.find(job_id)
-        steering = Steering(operator.session, find_contract(contracts, place.prefix))
-        done = await action(steering, f"{place.prefix}.{place.id}")
+        done = await action(operator, job_id)
     except JobNotFound:
         raise not_found(job_id) from None
     except (AmbiguousJob, ConfigurationError) as error:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
@@ -16,7 +16,7 @@ from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import TransportError
 
-from trellis_admin.bulk import BulkActions, BulkRecord
+from trellis_admin.bulk import BulkRecord
 from trellis_admin.operator import Operator
 from trellis_admin.payloads import PayloadContract, find_contract
 from trellis_admin.projection import Database, connect_reader
@@ -143,7 +143,7 @@ class Console:
                 self._path = self.settings.database or await default_database(self._connection)
                 Database.open(self._path).close()
                 self._pool = stack.enter_context(ThreadPoolExecutor(_THREADS, "trellis-query"))
-                bulk = self.bulk(Identity("console", Role.OPERATOR))
+                bulk = self.operator(Identity("console", Role.OPERATOR)).bulk
                 self._background = Background(self._connection, self._path, bulk)
                 await stack.enter_async_context(self._background.running())
                 self._stack = stack.pop_all()
@@ -175,18 +175,17 @@ class Console:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
 
-    def operator(self, identity: Identity, prefix: str | None = None) -> Operator:
-        """Return what a person reads and does; with the contract of a queue, where the console knows it."""
+    def operator(self, identity: Identity) -> Operator:
+        """Return what a person reads and does."""
         if self._path is None:
             raise RuntimeError("the console has not started")
-        contract = None if prefix is None else self.find_contract(prefix)
         return Operator(
-            self.connection, self._path, actor=identity.actor, source=identity.source, contract=contract
+            self.connection,
+            self._path,
+            actor=identity.actor,
+            source=identity.source,
+            contracts=self.settings.contracts,
         )
-
-    def bulk(self, identity: Identity) -> BulkActions:
-        """Return the bulk actions of a person."""
-        return replace(self.operator(identity).bulk, contracts=self.settings.contracts)
 
     def find_contract(self, prefix: str) -> PayloadContract | None:
         """Return the contract of a queue, if the console knows it."""

@@ -38,7 +38,8 @@ async def test_a_named_job_whose_payload_the_contract_refuses_is_not_sent_again(
             connection, 1, service="orders-service", queue="charge-payment", created=bad
         )
         server = ("--server", nats_server.url)
-        checked = (*server, "--contract", "orders_participant")
+        another = "trellis_admin.rpc.trellis_jobs_participant"
+        checked = (*server, "--contract", another, "--contract", "orders_participant")
         refused = await run_trellis_here("dead", "replay", dead, *checked)
         log = await run_trellis_here("audit-log", "outcome:refused", "--json", *server)
         replayed = await run_trellis_here("dead", "replay", dead, *server)

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from trellis_admin.audit_log import Action, AdminResourceMissing, Kind, Phase, count_audit
 from trellis_admin.bulk import BulkProblem
 from trellis_admin.operator import AmbiguousJob, Operator, QueueProblem
+from trellis_admin.rpc.trellis_jobs_participant import TrellisJobsService
 from trellis_nats import ActionRefused, ConfigurationError, JobNotFound, Options
 from trellis_nats.errors import CannotConnect, InvalidPayload
 from trellis_nats.jobs.model.states import JobState
@@ -304,7 +305,7 @@ async def dead_payment(orders: OrdersService, payload: dict[str, JsonValue]) -> 
 async def test_a_job_is_replayed_with_an_edited_payload(nats_server: NatsServer, tmp_path: Path) -> None:
     async with (
         OrdersService.connect(nats_server.url) as orders,
-        operating(nats_server.url, tmp_path, contract=OrdersService) as operator,
+        operating(nats_server.url, tmp_path, contract=[TrellisJobsService, OrdersService]) as operator,
     ):
         dead = await dead_payment(orders, PAID)
         for wrong in (b'{"orderId": "o-1"}', b"not json"):

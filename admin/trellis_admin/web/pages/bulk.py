@@ -167,7 +167,7 @@ async def change_bulk(request: Request, form: Form) -> Response:
                 heading = "Paused. What was sent stays sent"
             case "go-on":
                 record = await bulk.go_on(bulk_id, reason=reason)
-                unknown = console.bulk(request.state.identity).find_unknown(record)
+                unknown = console.operator(request.state.identity).bulk.find_unknown(record)
                 elsewhere = f" in a process that knows contract {' and '.join(unknown)}; the console does not"
                 heading = "It goes on" + (elsewhere if unknown else "")
             case "rate":

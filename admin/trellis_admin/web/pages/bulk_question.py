@@ -86,7 +86,7 @@ async def begin_bulk(request: Request, form: Form) -> Response:
     answer = _read_answer(plan, action, form)
     if isinstance(answer, str):
         return await _ask_again(request, plan, form, answer)
-    bulk = console.bulk(request.state.identity)
+    bulk = console.operator(request.state.identity).bulk
     try:
         record = await bulk.start(
             plan,
@@ -110,7 +110,7 @@ async def _ask(request: Request, text: str, name: str, given: QueryParams) -> Re
     try:
         wanted = parse_filter(text, datetime.now(UTC))
         console.check_filter(request.state.identity, wanted)
-        bulk = console.bulk(request.state.identity)
+        bulk = console.operator(request.state.identity).bulk
         plan = await bulk.plan(BulkAction(name), wanted, at=read_sequence(given.get("at")))
     except (FilterProblem, BulkProblem) as problem:
         return redirect(request, jobs_link(request, text), Notice("bad", "Nothing was changed", str(problem)))

@@ -161,7 +161,7 @@ async def reveal_payload(request: Request, form: Form) -> Response:
     """
     console: Console = request.state.console
     job = await find_job(request, form.one("prefix"))
-    operator = console.operator(request.state.identity, job.prefix)
+    operator = console.operator(request.state.identity)
     revealed = await operator.reveal(job)
     history = await operator.history(job)
     newest = None if history.checkpoint is None else revealed.checkpoints.get(history.checkpoint.sequence)

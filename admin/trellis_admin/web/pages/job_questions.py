@@ -49,7 +49,7 @@ async def change_job(request: Request, form: Form) -> Response:
     job = await find_job(request, form.one("prefix"))
     seen = read_sequence(form.one("seen")) or job.state_sequence
     reason = form.one("reason").strip() or None
-    operator = console.operator(request.state.identity, job.prefix)
+    operator = console.operator(request.state.identity)
     back = path(request, "job", job=job.id)
     try:
         match action.name:
@@ -110,7 +110,7 @@ def _ask(request: Request, job: JobRow, action: JobAction) -> Question:
 async def _reveal_to_edit(request: Request, job: JobRow) -> Response:
     """Show the payload in a field, once the audit log says who looks. Only the answer to a form does: a browser may fetch links ahead."""
     console: Console = request.state.console
-    revealed = await console.operator(request.state.identity, job.prefix).reveal(job)
+    revealed = await console.operator(request.state.identity).reveal(job)
     if revealed.hidden:
         return redirect(request, path(request, "job", job=job.id), _cannot_edit(job, revealed.hidden))
     return await _ask_edit(request, job, print_editable(revealed.text), "", "")
