@@ -41,6 +41,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     queues.check_max_deliver,
     queues.check_platform,
     queues.check_consumer_filters,
+    queues.check_bodies,
     queues.check_two_ack_waits,
     queues.check_max_ack_pending,
     queues.check_exhausted,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._support.plural import plural
-from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, WORK_PREFIX
+from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, DELAYED_STREAM, WORK_PREFIX
 from trellis_nats.jobs.pause import HOLD_SINCE
 from trellis_nats.provision import Creation, Refusal, Update
 from trellis_nats.provision.compare import filters_of
@@ -20,6 +20,7 @@ __all__ = [
     "check_advisories",
     "check_backoff",
     "check_blocked",
+    "check_bodies",
     "check_consumer_filters",
     "check_contracts",
     "check_dead",
@@ -115,6 +116,21 @@ def check_consumer_filters(facts: Facts) -> Iterator[Finding]:
                 remedy=f"delete it with `nats consumer rm {queue.work_stream} {queue.consumer}`, and start a worker of the queue: "
                 "jobs that have not ended stay in the stream",
             )
+
+
+def check_bodies(facts: Facts) -> Iterator[Finding]:
+    """A consumer leaves out the bodies of messages."""
+    for queue in facts.queues:
+        for stream, info in ((queue.work_stream, queue.work), (DELAYED_STREAM, queue.due)):
+            if info is not None and info.config.get("headers_only") is True:
+                yield Finding(
+                    check="consumer-without-bodies",
+                    severity=Severity.FAULT,
+                    subject=queue.name,
+                    text=f"headers_only is set on consumer {queue.consumer} of stream {stream}: jobs arrive without their payloads, and "
+                    "workers do not pull them",
+                    remedy=f"run `nats consumer edit {stream} {queue.consumer} --no-headers-only`; the workers then go on",
+                )
 
 
 def check_two_ack_waits(facts: Facts) -> Iterator[Finding]:

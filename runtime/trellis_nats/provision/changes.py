@@ -133,7 +133,8 @@ def _plan_consumer(wanted: ConsumerRequirement, state: ServerState, contract: Co
     if info is None:
         return Creation(title=wanted.title, requirement=wanted)
     can_refilter = wanted.may_filter_more and not values_differ("ack_policy", info.config, wanted.config)
-    problems = [] if can_refilter else consumer_differences(wanted, info.config)
+    # `headers_only` can be taken back.
+    problems = [] if can_refilter else consumer_differences(wanted, {**info.config, "headers_only": False})
     if problems:
         return Refusal(title=wanted.title, problems=tuple(problems))
     settings = (
@@ -172,7 +173,16 @@ def _filter_settings(wanted: ConsumerRequirement, info: ConsumerInfo) -> Iterato
 
 
 def _own_settings(wanted: ConsumerRequirement, info: ConsumerInfo) -> Iterator[Setting]:
-    """Yield what makes a consumer of another runtime one of this runtime."""
+    """Yield what makes a consumer of another runtime, or one that a person changed, one of this runtime."""
+    if info.config.get("headers_only") is True:
+        yield Setting(
+            name="headers_only",
+            have="true",
+            want="false",
+            effect="messages arrive with their bodies, and workers pull again",
+            value=False,
+            is_tolerated=False,
+        )
     if not foreign_traits(wanted, info.config):
         return
     effect = (

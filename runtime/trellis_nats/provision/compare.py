@@ -93,6 +93,8 @@ def consumer_differences(wanted: ConsumerRequirement, existing: Config) -> list[
     found = [text for text in (_difference("ack_policy", wanted.config, existing),) if text is not None]
     needed, present = filters_of(wanted.config), filters_of(existing)
     will_do = set(needed) <= set(present) if wanted.may_filter_more else needed == present
+    if existing.get("headers_only") is True:
+        found.append("headers_only is true, so that messages arrive without their bodies")
     if not will_do:
         found.append(f"it filters {', '.join(present) or 'nothing'}, not {', '.join(needed)}")
     return _sentences(wanted, found)

@@ -159,6 +159,10 @@ async def other_filter(connection: Connection, _: Shop) -> None:
     await replace_consumer(connection, "JOBS_WORK", "shop__pack", filter_subject="trellis.work.shop.parcel")
 
 
+async def no_bodies(connection: Connection, _: Shop) -> None:
+    await edit_consumer(connection, "JOBS_WORK", "shop__pack", headers_only=True)
+
+
 async def ack_wait(connection: Connection, _: Shop) -> None:
     await edit_consumer(connection, "JOBS_WORK", "shop__pack", ack_wait=90_000_000_000)
 
@@ -243,6 +247,7 @@ SEEDS: dict[str, Seed] = {
     "consumer-backoff": backoff,
     "consumer-max-deliver": max_deliver,
     "consumer-differs": other_filter,
+    "consumer-without-bodies": no_bodies,
     "ack-wait-drifted": ack_wait,
     "max-ack-pending-low": little_room,
     "consumer-exhausted": exhausted,

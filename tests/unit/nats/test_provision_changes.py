@@ -78,6 +78,12 @@ def test_nothing_changes_where_the_server_has_what_the_contract_states() -> None
     assert plan_changes(PLAN, state_of(), FIRST) == []
 
 
+def test_a_consumer_that_leaves_out_bodies_is_put_right_on_purpose_only() -> None:
+    (setting,) = settings_of(state_of({"headers_only": True}), FIRST)
+
+    assert (setting.name, setting.value, setting.is_tolerated) == ("headers_only", False, False)
+
+
 @pytest.mark.parametrize("marks", [{}, marked(FIRST)])
 def test_another_version_only_marks_what_is_as_it_states(marks: dict[str, JsonValue]) -> None:
     changes = plan_changes(PLAN, state_of(marks=marks), SECOND)

@@ -58,6 +58,11 @@ class Delivery:
         """When the server stored it, by the server's clock: that clock has reached this instant."""
         return from_unix_nanoseconds(self.stored_nanoseconds)
 
+    @property
+    def lacks_body(self) -> bool:
+        """Whether the server left out the body, which its consumer asks for with `headers_only`."""
+        return not self.data and self.headers.get("Nats-Msg-Size", "0") != "0"
+
     async def ack(self) -> bool:
         """Acknowledge, without a confirmation of the server."""
         return await self._respond(b"+ACK")

@@ -88,8 +88,8 @@ class Pull:
             idle_heartbeat: how often the server sends a heartbeat for a request. After two missed ones the request
                 counts as lost.
             on_state: called at each change of `state`.
-            accept: checks a consumer that exists again after it was deleted. A returned sentence says why it cannot be
-                used any longer, and keeps the engine from pulling.
+            accept: checks a consumer that exists again after it was deleted, or that `recheck` doubts. A returned sentence
+                says why it cannot be used any longer, and keeps the engine from pulling.
             on_missing: called when the consumer does not exist any longer. The engine then stops pulling; without it, it
                 waits until the consumer exists again.
             is_quiet: whether its start and stop are logged at DEBUG only: it accompanies another engine, or serves one reader.
@@ -133,6 +133,12 @@ class Pull:
         if self._requests is not None and self._topping_up is None:
             # One request covers all the capacity that becomes free in one turn of the loop.
             self._topping_up = asyncio.get_running_loop().call_soon(self._top_up)
+
+    def recheck(self) -> None:
+        """Pull again when the consumer was looked up and `accept` has no reason against it: it seems to be changed."""
+        self._end_requests()
+        if self._searching is None and not self._stopped:
+            self._searching = asyncio.create_task(self._find_consumer(), name=f"{self._consumer}: search")
 
     async def stop(self) -> None:
         """Stop pulling. Messages still under way are returned to the server. Takes at most 100 ms."""
@@ -276,10 +282,8 @@ class Pull:
     # --- a missing consumer ----------------------------------------------------------------------------------------
 
     def _search(self, event: LogEvent, reason: str) -> None:
-        self._end_requests()
+        self.recheck()
         self._set_state(event, reason)
-        if self._searching is None and not self._stopped:
-            self._searching = asyncio.create_task(self._find_consumer(), name=f"{self._consumer}: search")
 
     async def _find_consumer(self) -> None:
         backoff = Backoff(_RETRY_FIRST, _RETRY_LONGEST)

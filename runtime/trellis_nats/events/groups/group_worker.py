@@ -44,6 +44,8 @@ _UNWIND: Final = timedelta(seconds=5)
 """How long a cancelled handler may take to clean up."""
 _UNKNOWN_AGAIN_AFTER: Final = timedelta(minutes=1)
 """The wait of an event that no handler is for: an instance of another version may have one."""
+_BODY_AGAIN_AFTER: Final = timedelta(seconds=1)
+"""The wait of an event that arrived without its body, while the consumer is looked up."""
 
 
 class GroupWorker:
@@ -77,7 +79,7 @@ class GroupWorker:
             stream=group.stream,
             consumer=group.consumer_name,
             has_free_capacity=lambda: len(self._running) < group.concurrency,
-            on_report=self._accept,
+            on_report=self._on_report,
         )
         self._pull = Pull(
             connection,
@@ -139,6 +141,10 @@ class GroupWorker:
             self._heartbeat = shortest / _HEARTBEATS_PER_ACK_WAIT
         return problem
 
+    def _on_report(self, info: ConsumerInfo) -> None:
+        if self._accept(info) is not None:
+            self._pull.recheck()
+
     def _take(self, delivery: Delivery) -> None:
         self._consumer_health.on_message()
         task = asyncio.create_task(self._work(delivery), name=_name(self._group, delivery))
@@ -181,6 +187,10 @@ class GroupWorker:
         try:
             event = registration.read(delivery, self._patience.count_attempt(delivery))
         except InvalidPayload as error:
+            if delivery.lacks_body:
+                self._pull.recheck()
+                await delivery.nak(_BODY_AGAIN_AFTER)
+                return
             unreadable = self._patience.explain(error, delivery)
             if not await self._patience.postpone(delivery, unreadable, stopping=self._stopping):
                 await self._remove_invalid(delivery, unreadable)

@@ -72,7 +72,7 @@ class DuePull:
             stream=DELAYED_STREAM,
             consumer=binding.consumer_name,
             has_free_capacity=lambda: self._free > 0 and not self._is_held,
-            on_report=self._accept,
+            on_report=self._on_report,
             describe_pause=describe_pause,
         )
 
@@ -120,6 +120,11 @@ class DuePull:
         self._free += 1
         self._request()
 
+    def recheck(self) -> None:
+        """Pull again when the consumer was looked up and can be used."""
+        if self._pull is not None:
+            self._pull.recheck()
+
     def hold(self, *, is_held: bool) -> None:
         """Pull nothing while the queue is paused."""
         self._is_held = is_held
@@ -148,6 +153,10 @@ class DuePull:
         problems, _ = compare_consumer(due_consumer(self._binding), info)
         self.ack_wait = info.ack_wait or self._binding.ack_wait
         return "; ".join(problems) or None
+
+    def _on_report(self, info: ConsumerInfo) -> None:
+        if self._accept(info) is not None:
+            self.recheck()
 
     def _take(self, message: Delivery) -> None:
         self._free -= 1

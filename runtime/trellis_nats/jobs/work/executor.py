@@ -122,6 +122,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         The permit is released as soon as the handler has ended, so that another handler may run.
 
         Raises:
+            BodyMissing: the message lacks its body; it is still unanswered.
             MalformedJobEvent: the job's newest event cannot be read; the message is still unanswered.
             TransportError: NATS failed before the handler began; the message is still unanswered.
         """

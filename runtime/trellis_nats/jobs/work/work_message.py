@@ -23,9 +23,13 @@ from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.work.finish import reject_unknown
 from trellis_nats.jobs.work.work_item import WorkItem
 
-__all__ = ["Work", "WorkMessageReader"]
+__all__ = ["BodyMissing", "Work", "WorkMessageReader"]
 
 _log = logging.getLogger(__name__)
+
+
+class BodyMissing(Exception):
+    """A message arrived without its body: someone set `headers_only` on the consumer. It is still unanswered."""
 
 
 class Work(NamedTuple):
@@ -97,6 +101,7 @@ class WorkMessageReader(Generic[PayloadT]):
         """Return what a message asks to work on. None: nothing, and the message is answered.
 
         Raises:
+            BodyMissing: the message lacks its body; it is still unanswered.
             MalformedJobEvent: the stored event cannot be read; the message is still unanswered.
             TransportError: NATS failed; the message is still unanswered.
         """
@@ -150,6 +155,8 @@ class WorkMessageReader(Generic[PayloadT]):
         return Work(as_stored, sequence, digest) if digest else work
 
     async def _remove(self, message: Delivery, problem: str) -> None:
+        if message.lacks_body:
+            raise BodyMissing
         fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
         text = "queue %s: removed a malformed work message: %s"
         self._log_throttle.write(

@@ -43,7 +43,9 @@ from trellis_nats.jobs.work.attempt_counts import WorkerCounts
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 from trellis_nats.jobs.work.shutdown import Shutdown
+from trellis_nats.jobs.work.work_message import BodyMissing
 from trellis_nats.provision import compare_consumer, log_oddities, require_consumer
+from trellis_nats.provision.compare import consumer_differences
 
 __all__ = ["Worker"]
 
@@ -158,7 +160,7 @@ class Worker:
             stream=self._stream,
             consumer=self._binding.consumer_name,
             has_free_capacity=lambda: self._intake.is_open and self._capacity.free > 0,
-            on_report=self._read_policy,
+            on_report=self._on_report,
             find_write_problem=find_write_problem,
             describe_pause=self._describe_pause,
         )
@@ -199,6 +201,12 @@ class Worker:
             return "; ".join(problems)
         self._read_policy(info)
         return None
+
+    def _on_report(self, info: ConsumerInfo) -> None:
+        if consumer_differences(work_consumer(self._stream, self._binding), info.config):
+            self._pull.recheck()
+        else:
+            self._read_policy(info)
 
     def _read_policy(self, info: ConsumerInfo) -> None:
         self._server_clock.observe(info.server_time)
@@ -293,6 +301,9 @@ class Worker:
             queue, job_id = self._binding.queue_type, self._executor.read_job_id(message)
             fields = log_fields(LogEvent.JOB_POSTPONED, queue=queue, job_id=job_id)
             _log.error("queue %s: job %s is postponed: %s", queue, job_id, error, extra=fields)
+            await message.nak(postponed_delay(message.delivered))
+        except BodyMissing:
+            (self._due if is_due else self._pull).recheck()
             await message.nak(postponed_delay(message.delivered))
         except TransportError as error:
             await self._return(message, error)
