@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -25,7 +24,6 @@ class SharedSubscription:
         self._subject = subject
         self._readers: list[Callable[[Message], None]] = []
         self._subscription: Subscription | None = None
-        self._subscribing = asyncio.Lock()
 
     @asynccontextmanager
     async def receive(
@@ -37,36 +35,20 @@ class SharedSubscription:
             PermissionDenied: the account may not subscribe to the subject.
             RequestTimeout: the server does not confirm the subscription.
         """
+        subscription = self._subscription or connection.subscribe(self._subject, self._deliver)
+        self._subscription = subscription
         self._readers.append(reader)
         try:
-            await self._subscribe(connection)
+            await connection.flush()
+            if subscription.is_refused:
+                raise PermissionDenied("subscribe to", self._subject)
             yield
         finally:
             self._readers.remove(reader)
             if not self._readers:
-                self._end()
-
-    async def _subscribe(self, connection: Connection) -> None:
-        async with self._subscribing:
-            subscription = self._subscription
-            if subscription is None:
-                self._subscription = connection.subscribe(self._subject, self._deliver)
-                try:
-                    await connection.flush()
-                except BaseException:
-                    self._end()  # the next reader tries it again
-                    raise
-                return
-        if subscription.is_refused:
-            raise PermissionDenied("subscribe to", self._subject)
-        if not connection.is_connected:
-            await connection.flush()
+                self._subscription = None
+                subscription.cancel()
 
     def _deliver(self, message: Message) -> None:
         for reader in tuple(self._readers):
             reader(message)
-
-    def _end(self) -> None:
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            subscription.cancel()

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
-from trellis_nats import PermissionDenied, RpcContext
+from trellis_nats import PermissionDenied, RequestTimeout, RpcContext
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.events import source as event_source
@@ -157,6 +157,20 @@ async def test_a_subscriber_that_leaves_does_not_end_the_others(
     async with client.shipped.subscribe() as again:
         await service.shipped.publish(Shipped(order_id="o2"))
         assert (await anext(again)).event.order_id == "o2"
+
+
+async def test_subscribers_without_a_connection_wait_at_the_same_time(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection.flush, "__defaults__", (timedelta(seconds=0.5),))
+    async with Proxy(nats_server.port) as proxy, OrdersClient.connect(proxy.url) as client:
+        proxy.blackhole("to_client")
+        async with asyncio.timeout(2):
+            refused = await asyncio.gather(*map(subscribe, [client] * 10), return_exceptions=True)
+        proxy.heal()
+        await subscribe(client)
+
+    assert list(map(type, refused)) == [RequestTimeout] * 10
 
 
 async def test_a_subscription_survives_a_reconnect(nats_server: NatsServer, service: OrdersService) -> None:
