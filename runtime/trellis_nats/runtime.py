@@ -237,8 +237,8 @@ class Runtime:
         """Return whether the last check found that the account lacks an optional permission."""
         return grant in self._denied
 
-    async def start(self) -> None:
-        """Start every surface; when one cannot start, stop those that did.
+    async def start(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        """Start every surface, after `prepare`; when one cannot start, stop those that did.
 
         Raises:
             ConfigurationError: they have started already.
@@ -248,6 +248,7 @@ class Runtime:
         async with self._changing:
             if self._has_started:
                 raise ConfigurationError(f"{self.contract.id} has started already")
+            await prepare()
             await self.check_permissions()
             self._has_started = True
             self.health.enter(Phase.STARTING)

@@ -162,15 +162,7 @@ class Service(Participant):
             PermissionsMissing: the account lacks permissions that the handlers need; every one is named.
             ProvisioningError: a consumer is missing.
         """
-        runtime = self._runtime
-        runtime.connection.require_own_loop()
-        if runtime.may_look_up:
-            removed = await warn_of_removed_queues(
-                runtime.connection, runtime.contract.name, runtime.binding.jobs
-            )
-            for queue in removed:
-                runtime.metrics.number(REMOVED_QUEUE_JOBS, queue.name).value = queue.waiting
-        await runtime.start()
+        await self._runtime.start(self._look_up_removed_queues)
 
     async def stop(self, *, grace: timedelta | None = None) -> None:
         """Take no new work, let running handlers finish within the grace period, then cancel them and release their jobs.
@@ -214,6 +206,16 @@ class Service(Participant):
         finally:
             if not signals.requested.is_set():
                 signals.remove()
+
+    async def _look_up_removed_queues(self) -> None:
+        runtime = self._runtime
+        if not runtime.may_look_up:
+            return
+        removed = await warn_of_removed_queues(
+            runtime.connection, runtime.contract.name, runtime.binding.jobs
+        )
+        for queue in removed:
+            runtime.metrics.number(REMOVED_QUEUE_JOBS, queue.name).value = queue.waiting
 
     async def _start_unless(self, stop_requested: asyncio.Event) -> bool:
         """Start, and return True. When a stop is requested first, stop what has started and return False."""

@@ -70,7 +70,10 @@ async def test_a_reader_of_updates_that_is_cancelled_leaves_no_task(nats_server:
         await eventually(lambda: asyncio.all_tasks() <= before)
 
 
-async def test_a_stop_during_the_start_leaves_nothing_running(nats_server: NatsServer) -> None:
+@pytest.mark.parametrize("has_begun", [lambda: True, heartbeats], ids=["looking up", "starting"])
+async def test_a_stop_during_the_start_leaves_nothing_running(
+    nats_server: NatsServer, has_begun: Callable[[], object]
+) -> None:
     async with Shop.connect(nats_server.url) as shop:
 
         @shop.jobs.pack.handle
@@ -82,7 +85,8 @@ async def test_a_stop_during_the_start_leaves_nothing_running(nats_server: NatsS
             return info is not None and info.waiting == 0
 
         starting = asyncio.create_task(shop.start())
-        await eventually(heartbeats)
+        await asyncio.sleep(0)
+        await eventually(has_begun)
         await shop.stop()
         await starting
         await eventually(has_no_worker)

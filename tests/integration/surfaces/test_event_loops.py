@@ -158,7 +158,7 @@ def calls_of_jobs(
         "Runtime.check_permissions": shop.jobs.runtime.check_permissions,
         "Runtime.close": shop.jobs.runtime.close,
         "Runtime.open": shop.jobs.runtime.open,
-        "Runtime.start": shop.jobs.runtime.start,
+        "Runtime.start": lambda: shop.jobs.runtime.start(shop.jobs.runtime.open),
         "Runtime.stop": lambda: shop.jobs.runtime.stop(timedelta(0)),
         "Service.run": shop.run,
         "Service.start": shop.start,
