@@ -83,7 +83,7 @@ class Jobs:
         self._liveness: Liveness | None = None
         self._maintainer: Maintainer | None = None
         runtime.health.reserve("jobs.")
-        self._stopping = asyncio.Lock()
+        self._changing = asyncio.Lock()
         runtime.register(JobsSurface(self._start_unless_running, self._stop, self._release))
 
     async def start_workers(self) -> WorkerHost:
@@ -103,8 +103,9 @@ class Jobs:
         self.runtime.connection.require_own_loop()
         if not self._handled():
             raise ConfigurationError("no queue has a handler: register one before start_workers()")
-        await self.runtime.check_permissions()
-        await self._start()
+        async with self._changing:
+            await self.runtime.check_permissions()
+            await self._start()
         return WorkerHost(
             self.runtime.connection, self._stop_and_release, self.runtime.options.shutdown_grace
         )
@@ -196,8 +197,9 @@ class Jobs:
     # --- the workers of this process -------------------------------------------------------------------------------
 
     async def _start_unless_running(self) -> None:
-        if self._running is None:
-            await self._start()
+        async with self._changing:
+            if self._running is None:
+                await self._start()
 
     async def _start(self) -> None:
         """Start to work every queue that has a handler; do nothing when none has.
@@ -219,7 +221,7 @@ class Jobs:
             await self._running.start()
             self._get_maintainer().start()
         except BaseException:
-            await run_to_end(self._stop_and_release(GracePeriod(timedelta(0))))
+            await run_to_end(self._give_up())
             raise
 
     def _log_queues_without_handlers(self) -> None:
@@ -251,22 +253,32 @@ class Jobs:
 
     async def _stop(self, grace: GracePeriod) -> None:
         """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `_release`."""
-        async with self._stopping:
-            if self._running is not None:
-                await self._running.stop(grace)
-            if self._maintainer is not None:
-                await self._maintainer.stop()
+        async with self._changing:
+            await self._stop_running(grace)
+
+    async def _stop_running(self, grace: GracePeriod) -> None:
+        if self._running is not None:
+            await self._running.stop(grace)
+        if self._maintainer is not None:
+            await self._maintainer.stop()
 
     async def _release(self) -> None:
         """Give back the jobs of the handlers that still run, and end the heartbeats."""
-        async with self._stopping:
-            running, self._running = self._running, None
-            if running is not None:
-                await running.release()
+        async with self._changing:
+            await self._release_running()
+
+    async def _release_running(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            await running.release()
 
     async def _stop_and_release(self, grace: GracePeriod) -> None:
         await self._stop(grace)
         await self._release()
+
+    async def _give_up(self) -> None:
+        await self._stop_running(GracePeriod(timedelta(0)))
+        await self._release_running()
 
     def _queues(self) -> dict[str, JobQueue[Any, Any, Any]]:
         return {name: value for name, value in vars(self).items() if isinstance(value, JobQueue)}

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
 from trellis_nats import ConfigurationError, JobState
@@ -16,6 +16,10 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 def heartbeats() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.endswith("heartbeat")]
+
+
+async def start_workers(shop: Shop) -> None:
+    await shop.jobs.start_workers()
 
 
 async def create_and_await(shop: Shop) -> None:
@@ -70,9 +74,12 @@ async def test_a_reader_of_updates_that_is_cancelled_leaves_no_task(nats_server:
         await eventually(lambda: asyncio.all_tasks() <= before)
 
 
+@pytest.mark.parametrize("start", [Shop.start, start_workers], ids=["all", "workers"])
 @pytest.mark.parametrize("has_begun", [lambda: True, heartbeats], ids=["looking up", "starting"])
 async def test_a_stop_during_the_start_leaves_nothing_running(
-    nats_server: NatsServer, has_begun: Callable[[], object]
+    nats_server: NatsServer,
+    has_begun: Callable[[], object],
+    start: Callable[[Shop], Coroutine[object, object, None]],
 ) -> None:
     async with Shop.connect(nats_server.url) as shop:
 
@@ -84,7 +91,7 @@ async def test_a_stop_during_the_start_leaves_nothing_running(
             info = await get_consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
             return info is not None and info.waiting == 0
 
-        starting = asyncio.create_task(shop.start())
+        starting = asyncio.create_task(start(shop))
         await asyncio.sleep(0)
         await eventually(has_begun)
         await shop.stop()
