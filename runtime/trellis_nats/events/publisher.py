@@ -43,6 +43,7 @@ class PublishedEvent:
     id: str
     """A ULID. Subscribers see the same one."""
     time: datetime
+    """When this call wrote it. An earlier call with the same idempotency key may have stored it with its own time."""
     sequence: int
     """Its place in the stream of events."""
 
