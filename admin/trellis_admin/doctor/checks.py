@@ -25,6 +25,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     streams.check_missing_streams,
     streams.check_retention,
     streams.check_direct_reads,
+    streams.check_renamed_subjects,
     streams.check_sources,
     streams.check_stalled_source,
     streams.check_atomic_batches,

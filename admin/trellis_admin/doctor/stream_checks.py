@@ -28,6 +28,7 @@ __all__ = [
     "check_max_age",
     "check_message_size",
     "check_missing_streams",
+    "check_renamed_subjects",
     "check_replicas",
     "check_retention",
     "check_schedules",
@@ -107,16 +108,48 @@ def check_retention(facts: Facts) -> Iterator[Finding]:
     yield from _by_settings(
         facts,
         "stream-differs",
-        ("retention", "storage", "subjects", "discard", "sealed", "no_ack", "allow_msg_schedules"),
+        ("retention", "storage", "subjects", "discard", "no_ack", "allow_msg_schedules"),
         remedy,
     )
+    sealed = (
+        "a server cannot take a seal off. JOBS_WORK: stop the workers, delete it, and start a service; the leader enqueues the "
+        "jobs that have not ended. JOBS is the only record of jobs: back it up before you delete it"
+    )
+    yield from _by_settings(facts, "stream-differs", ("sealed",), sealed)
 
 
 def check_direct_reads(facts: Facts) -> Iterator[Finding]:
-    """A stream does not answer direct reads, which every worker sends."""
+    """A stream or the bucket of a service does not answer direct reads, which every worker sends."""
     yield from _by_settings(
         facts, "direct-reads-off", ("allow_direct",), "run `nats stream edit <stream> --allow-direct`"
     )
+    for name, stream in facts.streams.items():
+        if name.startswith(kv_stream("JOBS_KEYS_")) and not stream.flag("allow_direct"):
+            yield Finding(
+                check="direct-reads-off",
+                severity=Severity.FAULT,
+                subject=name.removeprefix("KV_"),
+                text="the bucket does not allow direct reads: keyed jobs do not run, and pauses are not noticed",
+                remedy=f"run `nats stream edit {name} --allow-direct`",
+            )
+
+
+def check_renamed_subjects(facts: Facts) -> Iterator[Finding]:
+    """A stream stores what is published under other subjects, where no worker and no reader looks."""
+    for requirement, stream in _existing(facts):
+        for text in stream_differences(requirement, stream.config):
+            if "subject_transform stores" in text:
+                name = requirement.name
+                effect = "jobs that are created meanwhile are acknowledged and never run"
+                yield Finding(
+                    check="subjects-renamed",
+                    severity=Severity.FAULT,
+                    subject=name,
+                    text=f"{text}: {effect}" if name in {STREAM, WORK_STREAM} else text,
+                    remedy=f"take subject_transform out of the configuration: `nats stream info {name} --json`, edit its `config`, and "
+                    f"`nats stream edit {name} --config FILE`. Then create the jobs of that time again: stream {name} holds them under "
+                    "the other subjects",
+                )
 
 
 def check_sources(facts: Facts) -> Iterator[Finding]:

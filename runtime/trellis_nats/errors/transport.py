@@ -60,9 +60,10 @@ class RequestTimeout(TransportError):
 
 
 class NoResponders(TransportError):
-    """No process listens on the subject, or the stream behind it does not exist.
+    """No process listens on the subject, or the stream behind it does not exist or does not allow direct reads.
 
-    Remedy: Start the service that answers, or run `trellis provision apply PACKAGE` if a stream is missing.
+    Remedy: Start the service that answers, or run `trellis provision apply PACKAGE` if a stream is missing. If it exists
+    and the subject has `DIRECT.GET`, run `nats stream edit STREAM --allow-direct`.
     """
 
     def __init__(self, *args: object) -> None:

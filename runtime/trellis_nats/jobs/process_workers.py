@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -20,9 +20,11 @@ from trellis_nats.jobs.delay.server_clock import ServerClock
 from trellis_nats.jobs.grants import parking_grants, pause_grants, stack_grants
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
+from trellis_nats.jobs.maintenance.stream_edits import StreamEdits
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeats, WorkerProcess
 from trellis_nats.jobs.maintenance.write_health import WriteHealth
-from trellis_nats.jobs.model.subjects import stack_subject
+from trellis_nats.jobs.model.job_streams import job_requirements
+from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, stack_subject
 from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.questions import answer_questions
 from trellis_nats.jobs.queue_setup import QueueSetup
@@ -43,6 +45,7 @@ from trellis_nats.metrics.families import (
     KEY_WAITING,
     LOOP_LAG,
 )
+from trellis_nats.provision import StreamRequirement, plan
 from trellis_nats.runtime import Runtime
 
 __all__ = ["HandledQueue", "ProcessWorkers"]
@@ -165,18 +168,24 @@ class ProcessWorkers:
         )
 
     def _write_health(self) -> WriteHealth:
-        contexts = [queue.setup.context for queue in self._handled]
+        runtime, contexts = self._runtime, [queue.setup.context for queue in self._handled]
         keyed = [context.keys for context in contexts if context.keys is not None]
         return WriteHealth(
-            self._runtime.connection,
+            runtime.connection,
             self._queues[0],
             contexts[0].event_log.subjects,
             fates=[
                 *(context.event_log.writes for context in contexts),
                 *(keys.stores.main.writes for keys in keyed),
             ],
+            edits=StreamEdits(runtime.connection, self._needed_streams() if runtime.may_look_up else ()),
             keys_bucket=self._jobs.keys_bucket if keyed else None,
         )
+
+    def _needed_streams(self) -> Iterator[StreamRequirement]:
+        for stream in plan(job_requirements(self._jobs)).streams:
+            if not stream.is_optional and stream.name != ADVISORIES_STREAM:
+                yield stream
 
     def _build_worker(self, queue: HandledQueue, intake: Intake, write_health: WriteHealth) -> Worker:
         runtime, context = self._runtime, queue.setup.context

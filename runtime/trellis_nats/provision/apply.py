@@ -202,7 +202,8 @@ async def _bucket_problems(connection: Connection, wanted: StreamRequirement, bu
     try:
         await get_last_message(connection, wanted.name, kv_subject(bucket))
     except NoResponders:
-        return [missing(f'bucket "{bucket}"')]
+        what = f'bucket "{bucket}" does not exist, or does not allow direct reads (allow_direct)'
+        return [f"{what}; the control plane or an operator must create it, or allow them"]
     except PermissionDenied:
         return []
     return []

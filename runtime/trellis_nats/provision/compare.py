@@ -46,6 +46,7 @@ def stream_differences(wanted: StreamRequirement, existing: Config) -> list[str]
     found = [text for text in compared if text is not None]
     found += [f"{field} is true" for field in _BREAKS if existing.get(field) is True]
     found += _missing_transforms(wanted.config, existing)
+    found += _renamed_subjects(wanted, existing)
     if wanted.sufficient_subjects and not _has_any_subject(wanted.sufficient_subjects, existing):
         subjects = " or ".join(wanted.sufficient_subjects)
         found.append(f"subjects is {shown('subjects', existing)}, without {subjects}")
@@ -211,6 +212,18 @@ def _missing_transforms(wanted: Config, existing: Config) -> list[str]:
         f'it has no source {name} that turns "{source}" into "{target}"'
         for name, source, target in _transforms(wanted)
         if (name, source, target) not in present
+    ]
+
+
+def _renamed_subjects(wanted: StreamRequirement, existing: Config) -> list[str]:
+    """Look for a transform of what is published: no worker and no reader knows the other subjects."""
+    if "subjects" not in wanted.compared:
+        return []
+    return [
+        f'subject_transform stores "{transform.get("src") or ">"}" as "{transform.get("dest")}": what is published there is '
+        "acknowledged, and no reader or worker finds it"
+        for transform in _mappings([existing.get("subject_transform")])
+        if transform.get("src") != transform.get("dest")
     ]
 
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 from trellis_nats import DeliveredEvent
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import get_consumer_info, update_consumer
+from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.streams import get_consumer_info, update_consumer, update_stream
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.errors import ProvisioningError
+from trellis_nats.jobs.maintenance import write_health
 from trellis_nats.testing import LogSignals, NatsServer
 
-from tests.integration.health.test_unwritable import is_ready, is_unready, reason, working
+from tests.integration.health.test_unwritable import config_of, is_ready, is_unready, reason, working
 from tests.support.audit import AuditService
 from tests.support.eventually import eventually
 from tests.support.lost_work import connection_of
@@ -63,6 +65,54 @@ async def test_no_worker_starts_on_a_consumer_that_leaves_out_bodies(nats_server
 
             with pytest.raises(ProvisioningError, match=BODIES):
                 await late.jobs.start_workers()
+
+
+TRANSFORM: JsonObject = {"src": "trellis.jobs.>", "dest": "elsewhere.>"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "edit", "named"),
+    [
+        (
+            "JOBS",
+            {"subject_transform": TRANSFORM},
+            'stores "trellis.jobs.>" as "elsewhere.>": what is published there is',
+        ),
+        ("JOBS", {"allow_direct": False}, "allow_direct is false"),
+        (
+            "JOBS_WORK",
+            {"subject_transform": {"src": "trellis.work.>", "dest": "else.>"}},
+            'stores "trellis.work.>"',
+        ),
+        (
+            "JOBS_WORK",
+            {"sources": [{"name": "JOBS", "filter_subject": "trellis.jobs.x"}]},
+            "it has no source JOBS",
+        ),
+        ("JOBS_WORK", {"sealed": True}, "sealed is true"),
+        (
+            "KV_JOBS_KEYS_shop",
+            {"allow_direct": False},
+            'bucket "JOBS_KEYS_shop" differs: allow_direct is false',
+        ),
+    ],
+)
+async def test_a_stream_that_loses_jobs_since_it_was_edited_is_named(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, stream: str, edit: JsonObject, named: str
+) -> None:
+    monkeypatch.setattr(write_health, "_FRESH", 0.0)
+    async with working(nats_server.url) as shop:
+        connection = connection_of(shop)
+        before = await config_of(connection, stream)
+        with LogSignals() as signals:
+            await update_stream(connection, {**before, **edit})
+            await eventually(lambda: is_unready(shop), within=SOON)
+            assert named in await reason(shop)
+            assert [named in line.getMessage() for line in signals.of(LogEvent.WRITES_FAIL)] == [True]
+
+            if "sealed" not in edit:  # a seal cannot be taken off
+                await update_stream(connection, before)
+                await eventually(lambda: is_ready(shop), within=SOON)
 
 
 async def ignore(event: DeliveredEvent[Moved]) -> None:

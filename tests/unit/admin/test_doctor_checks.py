@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from trellis_admin.doctor import CHECKS, Facts, Severity, examine, to_text
 from trellis_admin.doctor.facts import (
     ContractFacts,
@@ -21,8 +22,10 @@ from trellis_admin.queries import Attention, AttentionKind, VersionWait
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats.grants import publish
 from trellis_nats.jobs.pause import QueuePause
+from trellis_nats.provision import plan
 from trellis_nats.provision.changes import Refusal
 
+from tests.support.needs import NEEDS
 from tests.support.shop import Shop
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -110,6 +113,29 @@ def test_a_blocked_event_loop_is_named_by_its_worker() -> None:
     assert "trellis jobs stack" in finding.remedy
     silent = replace(blocked, at=AT - timedelta(seconds=80))
     assert "event-loop-blocked" not in found(replace(FACTS, heartbeats=(silent,)))
+
+
+@pytest.mark.parametrize(
+    ("stream", "edit", "check"),
+    [
+        ("JOBS", {"subject_transform": {"src": "trellis.jobs.>", "dest": "else.>"}}, "subjects-renamed"),
+        ("JOBS_WORK", {"subject_transform": {"src": "", "dest": "else.>"}}, "subjects-renamed"),
+        ("JOBS_WORK", {"sealed": True}, "stream-differs"),
+        ("KV_JOBS_KEYS_shop", {"allow_direct": False}, "direct-reads-off"),
+    ],
+)
+def test_an_edited_stream_is_a_fault_with_a_remedy_of_its_own(
+    stream: str, edit: dict[str, JsonValue], check: str
+) -> None:
+    needed = {need.name: need.config for need in plan(NEEDS).streams}
+    healthy = {name: StreamFacts(config=config) for name, config in needed.items()}
+    edited = {**healthy, stream: StreamFacts(config={**needed[stream], **edit})}
+
+    assert check not in found(replace(FACTS, streams=healthy))
+    (finding,) = [each for each in examine(replace(FACTS, streams=edited)) if each.check == check]
+    assert finding.severity is Severity.FAULT
+    assert check != "subjects-renamed" or "are acknowledged and never run" in finding.text
+    assert check != "stream-differs" or "the leader enqueues" in finding.remedy
 
 
 def test_a_stream_without_a_leader_is_a_fault() -> None:

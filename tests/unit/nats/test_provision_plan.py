@@ -99,6 +99,13 @@ def test_what_an_operator_may_choose_does_not_differ(changed: dict[str, object])
         ({"subjects": ["trellis.>"]}, "subjects is trellis.>, not trellis.jobs.>"),
         ({"no_ack": True}, "no_ack is true"),
         ({"sealed": True}, "sealed is true"),
+        (
+            {"subject_transform": {"src": "trellis.jobs.>", "dest": "else.>"}},
+            (
+                'subject_transform stores "trellis.jobs.>" as "else.>": what is published there is acknowledged, and '
+                "no reader or worker finds it"
+            ),
+        ),
     ],
 )
 def test_what_would_lose_jobs_differs(changed: dict[str, object], sentence: str) -> None:

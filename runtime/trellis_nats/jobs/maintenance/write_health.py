@@ -24,6 +24,7 @@ from trellis_nats.errors import (
     RequestTimeout,
     TransportError,
 )
+from trellis_nats.jobs.maintenance.stream_edits import StreamEdits
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 from trellis_nats.jobs.store.write_fate import WriteFate
@@ -43,7 +44,7 @@ _PROBE_WITHIN: Final = timedelta(seconds=2)
 class WriteHealth:
     """Whether the jobs of this process can be written: one check for all of its queues.
 
-    It looks at the fate of the last writes. When they are old, it writes a heartbeat and waits until that is stored; an
+    It looks at the streams, where the account may, and at the fate of the last writes. When they are old, it writes a heartbeat and waits until that is stored; an
     account that may not write heartbeats sends a message that the stream refuses, which proves less: that it is there.
     """
 
@@ -54,6 +55,7 @@ class WriteHealth:
         subjects: JobSubjects,
         *,
         fates: Sequence[WriteFate],
+        edits: StreamEdits,
         keys_bucket: str | None,
     ) -> None:
         """Prepare.
@@ -63,12 +65,14 @@ class WriteHealth:
             queue: the queue whose heartbeats are written.
             subjects: those of the same queue.
             fates: of the writes of all queues.
+            edits: notices streams that were edited, which acknowledge what they store elsewhere.
             keys_bucket: the bucket of the keys; None without keyed queues.
         """
         self._connection = connection
         self._queue = queue
         self._subjects = subjects
         self._fates = fates
+        self._edits = edits
         self._keys_bucket = keys_bucket
         self._checking = asyncio.Lock()
         self._checked_at = monotonic()
@@ -99,6 +103,8 @@ class WriteHealth:
             return None  # other checks report that there is no connection
         except TransportError as error:
             return f"stream {STREAM} does not accept writes: {error}"
+        if (edited := await self._edits.find_problem()) is not None:
+            return edited
         return None if self._keys_bucket is None else await self._find_missing_bucket(self._keys_bucket)
 
     async def _write_heartbeat(self) -> None:
@@ -127,7 +133,7 @@ class WriteHealth:
                 self._connection, kv_stream(bucket), kv_subject(bucket), timeout=_PROBE_WITHIN
             )
         except NoResponders:
-            return f"bucket {bucket}, which holds the keys, does not exist, or has no leader"
+            return f"bucket {bucket}, which holds the keys, does not exist, has no leader, or has no direct reads (allow_direct)"
         except TransportError:
             return None
         return None
