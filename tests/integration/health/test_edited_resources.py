@@ -143,3 +143,21 @@ async def test_an_event_that_arrives_without_its_body_is_kept_until_the_consumer
 
     assert seen == ["1"]
     assert signals.of(LogEvent.EVENT_REMOVED) == []
+
+
+async def test_an_event_that_says_so_of_itself_holds_up_no_other(nats_server: NatsServer) -> None:
+    seen: list[str] = []
+
+    async def record(event: DeliveredEvent[Shipped]) -> None:
+        seen.append(event.event.order_id)
+
+    async with AuditService.connect(nats_server.url) as service:
+        service.audit.shipped.handle(record)
+        service.audit.moved.handle(ignore)
+        await service.start()
+        forged = {"Nats-Msg-Size": "5"}
+        await service.runtime.connection.publish("events.v1.Orders.Shipped", b"", headers=forged)
+        await service.shipped.publish(Shipped(order_id="1"))
+        await eventually(lambda: seen)
+
+    assert seen == ["1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ACK_PREFIX", "IN_PROGRESS", "split_ack_subject"]
+__all__ = ["ACK_PREFIX", "IN_PROGRESS", "consumer_of", "split_ack_subject"]
 
 ACK_PREFIX: Final = "$JS.ACK."
 IN_PROGRESS: Final = b"+WPI"
@@ -33,3 +33,10 @@ def split_ack_subject(reply: str) -> list[str]:
     if count >= _DOMAIN_TOKENS:
         return tokens[6:11]
     raise ValueError(f'"{reply}" is not an ack subject')
+
+
+def consumer_of(reply: str) -> tuple[str, str]:
+    """Return the stream and the consumer that a reply subject of JetStream names."""
+    tokens = reply.split(".")
+    stream, consumer = tokens[2:4] if len(tokens) == _TOKENS else tokens[4:6]
+    return stream, consumer

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.ack_subject import ACK_PREFIX, IN_PROGRESS, split_ack_subject
+from trellis_nats._nats.jetstream.ack_subject import ACK_PREFIX, IN_PROGRESS, consumer_of, split_ack_subject
 from trellis_nats._nats.jetstream.progress_thread import Hold
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import from_unix_nanoseconds, to_nanoseconds
-from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout
+from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout, TransportError
 
 __all__ = ["Delivery", "is_delivery", "parse_delivery"]
 
@@ -26,6 +27,8 @@ _ACK_TIMEOUT: Final = timedelta(seconds=5)
 _NAK_LONGEST: Final = timedelta(days=30)
 """A longer delay is cut. A server redelivers at once, and without end, when the delay does not fit into 64 bits of
 nanoseconds (292 years)."""
+_TRUSTED_DELIVERIES: Final = 3
+"""From this delivery on, a message without a body is not taken for one whose body was left out, unless its consumer does that."""
 
 
 @dataclass(slots=True)
@@ -58,10 +61,20 @@ class Delivery:
         """When the server stored it, by the server's clock: that clock has reached this instant."""
         return from_unix_nanoseconds(self.stored_nanoseconds)
 
-    @property
-    def lacks_body(self) -> bool:
-        """Whether the server left out the body, which its consumer asks for with `headers_only`."""
-        return not self.data and self.headers.get("Nats-Msg-Size", "0") != "0"
+    async def lacks_body(self) -> bool:
+        """Return whether the server left out the body, which its consumer asks for with `headers_only`.
+
+        A header says so, which a publisher may have written too: when the message is redelivered, the consumer is looked up.
+        """
+        if self.data or self.headers.get("Nats-Msg-Size", "0") == "0":
+            return False
+        if self.delivered < _TRUSTED_DELIVERIES:
+            return True
+        try:
+            info = await get_consumer_info(self._connection, *consumer_of(self.reply))
+        except TransportError:
+            return True
+        return info is None or info.config.get("headers_only") is True
 
     async def ack(self) -> bool:
         """Acknowledge, without a confirmation of the server."""

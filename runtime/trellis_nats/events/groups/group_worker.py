@@ -187,7 +187,7 @@ class GroupWorker:
         try:
             event = registration.read(delivery, self._patience.count_attempt(delivery))
         except InvalidPayload as error:
-            if delivery.lacks_body:
+            if await delivery.lacks_body():
                 self._pull.recheck()
                 await delivery.nak(_BODY_AGAIN_AFTER)
                 return

@@ -155,7 +155,7 @@ class WorkMessageReader(Generic[PayloadT]):
         return Work(as_stored, sequence, digest) if digest else work
 
     async def _remove(self, message: Delivery, problem: str) -> None:
-        if message.lacks_body:
+        if await message.lacks_body():
             raise BodyMissing
         fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
         text = "queue %s: removed a malformed work message: %s"
