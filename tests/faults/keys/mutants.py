@@ -95,7 +95,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
             settlement = await run(self, item, None, attempt, start)
         finally:
             await self._slots.release(lease, retry_after=None, began=True)
-        await acknowledge(item, settlement)
+        await acknowledge(item, settlement, attempt)
         return True
 
     patch.setattr(Executor, "_attempt", mutated)

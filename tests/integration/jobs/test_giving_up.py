@@ -9,6 +9,7 @@ from typing import Self
 
 import pytest
 from trellis_nats import JobState
+from trellis_nats._nats.jetstream.streams import purge_stream
 from trellis_nats.jobs.work import invoke
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
@@ -47,6 +48,28 @@ class Stubborn:
             except asyncio.CancelledError:
                 self.cancelled.set()
         self.ended.set()
+
+
+async def test_an_attempt_whose_history_was_purged_says_so(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        began, purged = asyncio.Event(), asyncio.Event()
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            began.set()
+            await purged.wait()
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        await shop.jobs.pack.create(Parcel(number=1))
+        await began.wait()
+        with LogSignals() as signals:
+            await purge_stream(shop.jobs.runtime.connection, "JOBS", ">")
+            purged.set()
+            line = await signals.wait_for(LogEvent.JOB_SUPERSEDED)
+
+    assert "stream JOBS has no event of it any longer" in line.getMessage()
+    assert "another worker" not in line.getMessage()
 
 
 async def test_a_superseded_handler_that_ignores_its_cancellation_is_given_up(

@@ -43,6 +43,8 @@ class Attempt:
         """Whether the history says that the job is cancelled."""
         self.superseded = False
         """Whether the history says that another worker runs the job, or that the job ended in some other way."""
+        self.lost_history = False
+        """Whether it is superseded because its stream has no event of the job any longer that can be read."""
         self.slot_lost = False
         """Whether the job has lost its slot of its concurrency key."""
         self.interrupted = False
@@ -177,6 +179,7 @@ class Attempt:
                 if self._sequence > known:
                     continue
                 if not is_over:
+                    self.lost_history = overtaken.newest is None
                     self._supersede()  # by an event that cannot be read, or the history is gone
                 raise
             else:

@@ -350,7 +350,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                     lease, retry_after=retry_after, began=attempt.has_begun
                 )
         if slot_returned:  # else the message is redelivered, and then removes the job from its key's record
-            await acknowledge(item, settlement)
+            await acknowledge(item, settlement, attempt)
         return True
 
     async def _acquire_slot(self, item: WorkItem, newest: LifecycleEvent, start: Start) -> bool | None:

@@ -45,6 +45,7 @@ _NOT_STORED_YET: Final = timedelta(seconds=1)
 """The redelivery delay of a message whose job no replica has yet."""
 _DELIVERIES_UNKNOWN_MAX: Final = 5
 """If a job has no events at this many deliveries, it was purged or its message is forged."""
+_HISTORY_LOST: Final = "stream JOBS has no event of it any longer that can be read, as after a purge, so its outcome is not stored"
 
 
 async def write_ending(
@@ -147,7 +148,7 @@ def _overrule(ending: Ending, attempt: Attempt) -> Ending:
     return Cancelled() if attempt.is_cancelled else ending
 
 
-async def acknowledge(item: WorkItem, settlement: Settlement) -> None:
+async def acknowledge(item: WorkItem, settlement: Settlement, attempt: Attempt) -> None:
     """Answer a work message as the settlement of its attempt asks."""
     match settlement.acknowledgement:
         case Acknowledgement.CONFIRMED:
@@ -156,9 +157,10 @@ async def acknowledge(item: WorkItem, settlement: Settlement) -> None:
             await item.retry_after(settlement.delay)
         case Acknowledgement.LEAVE:
             _log.warning(
-                "job %s of queue %s: another worker runs it now, or it has ended; this attempt is dropped",
+                "job %s of queue %s: %s; this attempt is dropped",
                 item.job_id,
                 item.queue,
+                _HISTORY_LOST if attempt.lost_history else "another worker runs it now, or it has ended",
                 extra=log_fields(LogEvent.JOB_SUPERSEDED, queue=item.queue, job_id=item.job_id),
             )
 
