@@ -23,6 +23,12 @@ class _Unentered:
 
     def __init__(self, statement: str, call: str, variable: str) -> None:
         self._usage = (statement, call, variable)
+        self._is_used = False
+
+    def _use(self) -> None:
+        if self._is_used:
+            raise BlockNotEntered(*self._usage, is_second=True)
+        self._is_used = True
 
     if not TYPE_CHECKING:
 
@@ -40,6 +46,7 @@ class _AsyncBlock(_Unentered, AbstractAsyncContextManager[T], Generic[T]):
 
     @override
     async def __aenter__(self) -> T:
+        self._use()
         return await self._block.__aenter__()
 
     @override
@@ -64,6 +71,7 @@ class _Block(_Unentered, AbstractContextManager[T], Generic[T]):
 
     @override
     def __enter__(self) -> T:
+        self._use()
         return self._block.__enter__()
 
     @override

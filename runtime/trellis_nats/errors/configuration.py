@@ -37,15 +37,16 @@ class ConfigurationError(TrellisError):
 
 
 class BlockNotEntered(ConfigurationError, AttributeError, TypeError):
-    """What `connect` returns was used without the block that opens the connection; nothing was sent.
+    """What `connect` returns was used without the block that opens the connection, or for a second block; nothing was sent.
 
     Remedy: Write the block that the text names. In a program without an event loop, write
     `with OrdersService.connect_blocking(…) as service:`.
     """
 
-    def __init__(self, statement: str, call: str, variable: str) -> None:
+    def __init__(self, statement: str, call: str, variable: str, *, is_second: bool = False) -> None:
+        what = "connects once, for one block" if is_second else "connects only in a block"
         super().__init__(
-            f"{call} connects only in a block: write `{statement} {call} as {variable}:`, and use `{variable}` inside"
+            f"{call} {what}: write `{statement} {call} as {variable}:`, and use `{variable}` inside"
         )
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import trellis_admin
 from orders_participant import OrdersClient, OrdersService
-from trellis_nats import BlockNotEntered, ConfigurationError, SessionKey
+from trellis_nats import BlockNotEntered, CannotConnect, ConfigurationError, Options, SessionKey
 
 URL = "nats://127.0.0.1:4222"
 
@@ -72,6 +73,24 @@ def test_a_connection_used_without_its_block_names_the_statement(
         f"{call} connects only in a block: write `{statement} {call} as {variable}:`, and use `{variable}` inside"
     )
     assert caught.value.__notes__[0].startswith("Remedy: Write the block that the text names.")
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_connection_for_a_second_block_says_that_it_is_for_one(*, is_async: bool) -> None:
+    nowhere = "nats://127.0.0.1:1"
+    options = Options(connect_timeout=timedelta(milliseconds=1))
+    statement, enter_again, block = (
+        ("async with", enter_async, OrdersClient.connect(nowhere, options=options))
+        if is_async
+        else ("with", enter, OrdersClient.connect_blocking(nowhere, options=options))
+    )
+    with pytest.raises(CannotConnect):
+        enter_again(block)
+
+    with pytest.raises(
+        BlockNotEntered, match=f"connects once, for one block: write `{statement} OrdersClient"
+    ):
+        enter_again(block)
 
 
 def test_the_error_is_one_of_configuration_and_hides_no_attribute() -> None:
