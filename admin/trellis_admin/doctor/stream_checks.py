@@ -46,6 +46,17 @@ _AGE_MIN: Final = timedelta(days=7)
 """How long a job may wait, for a delay or for workers, before an age limit of JOBS forgets it."""
 _FULL: Final = 0.8
 _CLUSTER: Final = 3
+_RENAMED: Final = {
+    STREAM: (
+        ": jobs that are created meanwhile are acknowledged and never run",
+        f". Then create the jobs of that time again: {STREAM} holds them under the other subjects",
+    ),
+    WORK_STREAM: (
+        ": jobs that are created meanwhile are acknowledged and do not run",
+        ". Do not create the jobs of that time again: the leader enqueues them within minutes",
+    ),
+}
+"""What a `subject_transform` does to jobs, and what is to be done about them."""
 
 
 def _existing(facts: Facts) -> Iterator[tuple[StreamRequirement, StreamFacts]]:
@@ -140,15 +151,13 @@ def check_renamed_subjects(facts: Facts) -> Iterator[Finding]:
         for text in stream_differences(requirement, stream.config):
             if "subject_transform stores" in text:
                 name = requirement.name
-                effect = "jobs that are created meanwhile are acknowledged and never run"
                 yield Finding(
                     check="subjects-renamed",
                     severity=Severity.FAULT,
                     subject=name,
-                    text=f"{text}: {effect}" if name in {STREAM, WORK_STREAM} else text,
+                    text=text + _RENAMED.get(name, ("", ""))[0],
                     remedy=f"take subject_transform out of the configuration: `nats stream info {name} --json`, edit its `config`, and "
-                    f"`nats stream edit {name} --config FILE`. Then create the jobs of that time again: stream {name} holds them under "
-                    "the other subjects",
+                    f"`nats stream edit {name} --config FILE`" + _RENAMED.get(name, ("", ""))[1],
                 )
 
 
