@@ -150,7 +150,7 @@ class KvBucket:
             self._publish_prefix + key,
             value,
             expected_last_on_subject=revision,
-            timeout=timeout or self.timeout,
+            timeout=self.timeout if timeout is None else timeout,
         )
 
     async def put(
@@ -326,7 +326,7 @@ class KvBucket:
         self, key: str, *, leader: bool, timeout: timedelta | None = None
     ) -> Coroutine[None, None, StoredMessage | None]:
         read = get_last_message_from_leader if leader else get_last_message
-        timeout = timeout or self.timeout
+        timeout = self.timeout if timeout is None else timeout
         return read(self._connection, self._stream, self._prefix + key, timeout=timeout, answer=self._answer)
 
     def _entry(self, entry: Entry) -> KvEntry:
