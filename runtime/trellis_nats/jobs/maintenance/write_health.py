@@ -44,8 +44,9 @@ _PROBE_WITHIN: Final = timedelta(seconds=2)
 class WriteHealth:
     """Whether the jobs of this process can be written: one check for all of its queues.
 
-    It looks at the streams, where the account may, and at the fate of the last writes. When they are old, it writes a heartbeat and waits until that is stored; an
-    account that may not write heartbeats sends a message that the stream refuses, which proves less: that it is there.
+    It looks at the streams, where the account may, and at the fate of the last writes. When they are old, it writes a
+    heartbeat and waits until that is stored; an account that may not write heartbeats sends a message that the stream
+    refuses, which proves less: that it is there.
     """
 
     def __init__(
